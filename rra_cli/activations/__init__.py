@@ -1,0 +1,1 @@
+"""Dumping the layers of a network, and reading them back."""

@@ -1,0 +1,82 @@
+"""Every configuration field says what it does to a result; a contract test fails on a field that does not.
+
+* `identity`: changes the result, so it is part of the key of what is stored;
+* `selection`: identity as well, but it picks from a result rather than changing it (the k of an exact graph, the
+  milestones of a training): whoever reads the picked part keys it, its producer does not;
+* `execution`: how the work is done (device, workers, progress), never what comes out;
+* `location`: where things lie (roots, paths).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import MISSING, field
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    IDENTITY = "identity"
+    SELECTION = "selection"
+    EXECUTION = "execution"
+    LOCATION = "location"
+
+
+def _declare(kind: Kind, default: Any, default_factory: Any) -> Any:
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata={"kind": kind})
+    return field(default=default, metadata={"kind": kind})
+
+
+def identity(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+    """A dataclass field that changes the result."""
+    return _declare(Kind.IDENTITY, default, default_factory)
+
+
+def selection(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+    """A dataclass field that picks a part of a result, keyed by the reader of that part."""
+    return _declare(Kind.SELECTION, default, default_factory)
+
+
+def execution(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+    """A dataclass field that changes how the work is done, never what comes out."""
+    return _declare(Kind.EXECUTION, default, default_factory)
+
+
+def location(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+    """A dataclass field that says where something lies."""
+    return _declare(Kind.LOCATION, default, default_factory)
+
+
+def kind_of(declared: dataclasses.Field[Any]) -> Kind | None:
+    """The declared kind of a dataclass field, None where it was left undeclared."""
+    return declared.metadata.get("kind")
+
+
+def identity_of(component: Any) -> dict[str, Any]:
+    """The identity fields of a component as plain JSON values, defaults included, with the component's name.
+
+    Selections, execution and location fields are left out.
+    """
+    values: dict[str, Any] = {}
+    name = getattr(type(component), "name", None)
+    if isinstance(name, str):
+        values["name"] = name
+    for declared in dataclasses.fields(component):
+        if kind_of(declared) is Kind.IDENTITY:
+            values[declared.name] = plain(getattr(component, declared.name))
+    return values
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON holds it: tuples become lists, components their identity."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return identity_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be part of an identity")

@@ -1,0 +1,1 @@
+"""Data sets, measured subsets and augmentation."""

@@ -1,0 +1,81 @@
+"""The base of all image data sets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.core.component import Component
+from rra_cli.core.fields import identity, location, selection
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images of one split as they lie in memory.
+
+    images: `(n, c, h, w)` uint8. labels: `(n,)` int64. ids: `(n,)` int64, the sample's position in the full split, so
+    that labels, layers and models stay aligned whatever subset is looked at.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(f"images must be (n, c, h, w) uint8, got {self.images.shape} {self.images.dtype}")
+        if not len(self.images) == len(self.labels) == len(self.ids):
+            raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels and {len(self.ids)} ids")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, positions: NDArray[np.int64]) -> Samples:
+        """The samples at these positions, in this order."""
+        return Samples(self.images[positions], self.labels[positions], self.ids[positions])
+
+
+@dataclass(frozen=True)
+class Dataset(Component, ABC):
+    """An image data set with a train and a test split.
+
+    root: folder that holds it in torchvision's layout (default: RRA_DATA, else the user's cache folder).
+    download: fetch it when it is missing. splits: which splits are measured. n_samples: how many samples of a split
+    are measured: a number, or one per split (`{train: 15000, test: 10000}`); null is the whole split.
+    subset_seed: draws them. balanced: draw equally many of every class. train_size: how many samples of the training
+    split are trained on (and measured from), drawn with `subset_seed` and stratified by class; null is all.
+    """
+
+    n_classes: ClassVar[int]
+    class_names: ClassVar[tuple[str, ...]]
+    input_shape: ClassVar[tuple[int, int, int]]
+    # Per channel, of pixels scaled to [0, 1]: layer 0 is (pixel / 255 - mean) / std.
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+
+    root: str | None = location(None)
+    download: bool = location(True)
+    splits: tuple[Split, ...] = selection(SPLITS)
+    n_samples: int | Mapping[Split, int | None] | None = selection(None)
+    subset_seed: int = identity(0)
+    balanced: bool = selection(False)
+    train_size: int | None = identity(None)
+
+    @abstractmethod
+    def load(self, split: Split) -> Samples:
+        """The whole split, before `train_size` and `n_samples`, its files' checksums verified.
+
+        Raises `UserError` naming the missing or damaged files and where to put them.
+        """
+
+    @abstractmethod
+    def checksums(self) -> dict[str, str]:
+        """File name -> "md5:..." or "sha256:..." of everything that `load` reads."""

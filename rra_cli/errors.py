@@ -1,0 +1,43 @@
+"""What goes wrong and who has to act: the user (exit 2) or us (exit 1, with the traceback)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_USER = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Something the user can mend: shown as one message with a hint on its own line, without a traceback.
+
+    `message` says what was expected and what was found; `hint` says what to do.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+class ConfigError(UserError):
+    """One or more faults in the configuration, reported together."""
+
+    def __init__(self, faults: Iterable[str], hint: str | None = None) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults), hint)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence naming near matches, or all that is known where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(repr(match) for match in near)}?"
+    return f"known: {', '.join(names)}" if names else "none is known"
