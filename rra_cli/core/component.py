@@ -63,7 +63,9 @@ def component(group: str, name: str) -> type[Any]:
     """The component class of that name; a `UserError` naming near matches where there is none."""
     known = components(group)
     if name not in known:
-        raise UserError(f"there is no {group} named {name!r}: {did_you_mean(name, known)}", f"`rra ls {group}` lists them")
+        raise UserError(
+            f"there is no {group} named {name!r}: {did_you_mean(name, known)}", f"`rra ls {group}` lists them"
+        )
     return known[name]
 
 

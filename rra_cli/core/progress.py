@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 # Called with (done, total, note): samples, rows or epochs; `note` is a short live figure such as "loss 0.412".
 Progress = Callable[[int, int, str], None]
@@ -10,3 +12,16 @@ Progress = Callable[[int, int, str], None]
 
 def silent(done: int, total: int, note: str = "") -> None:
     """Shows nothing."""
+
+
+class Reporter(Protocol):
+    """Whoever shows a run to a person: a terminal with bars, plain lines in a batch job, nothing in a test."""
+
+    def task(self, title: str) -> AbstractContextManager[Progress]:
+        """One piece of work with a bar and its remaining time; leaving the context ends it."""
+
+    def note(self, message: str) -> None:
+        """One line that a person should see once."""
+
+    def warn(self, message: str) -> None:
+        """One line about something that is wrong but does not stop the run."""

@@ -1,9 +1,8 @@
-"""The base of all image data sets."""
+"""The bases of all data sets: images, and activations that a user brings as files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -45,28 +44,52 @@ class Samples:
 
 @dataclass(frozen=True)
 class Dataset(Component, ABC):
+    """What is measured, and which samples of it.
+
+    splits: which splits are measured. n_samples: how many samples of a split are measured: a number, or one per split
+    (`{train: 15000, test: 10000}`); null is the whole split. subset_seed: draws them. balanced: draw equally many of
+    every class.
+    """
+
+    splits: tuple[Split, ...] = selection(SPLITS)
+    n_samples: int | dict[Split, int | None] | None = selection(None)
+    subset_seed: int = identity(0)
+    balanced: bool = selection(False)
+
+    def __post_init__(self) -> None:
+        if not self.splits or len(set(self.splits)) != len(self.splits):
+            raise ValueError(f"splits must name one or both of {', '.join(SPLITS)}, each once; got {list(self.splits)}")
+        counts = self.n_samples.values() if isinstance(self.n_samples, dict) else [self.n_samples]
+        for count in counts:
+            if count is not None and count < 3:
+                raise ValueError(f"n_samples is {count}; at least 3 are needed (null takes the whole split)")
+
+    def requested_samples(self, split: Split) -> int | None:
+        """How many samples of the split are to be measured; None is all of them."""
+        if isinstance(self.n_samples, dict):
+            return self.n_samples.get(split)
+        return self.n_samples
+
+
+@dataclass(frozen=True)
+class ImageDataset(Dataset, ABC):
     """An image data set with a train and a test split.
 
     root: folder that holds it in torchvision's layout (default: RRA_DATA, else the user's cache folder).
-    download: fetch it when it is missing. splits: which splits are measured. n_samples: how many samples of a split
-    are measured: a number, or one per split (`{train: 15000, test: 10000}`); null is the whole split.
-    subset_seed: draws them. balanced: draw equally many of every class. train_size: how many samples of the training
-    split are trained on (and measured from), drawn with `subset_seed` and stratified by class; null is all.
+    download: fetch it when it is missing. train_size: how many samples of the training split are trained on (and
+    measured from), drawn with `subset_seed` and stratified by class; null is all.
     """
 
-    n_classes: ClassVar[int]
     class_names: ClassVar[tuple[str, ...]]
     input_shape: ClassVar[tuple[int, int, int]]
+    # Samples per split of the whole data set, known without reading it (for estimates).
+    sizes: ClassVar[dict[Split, int]]
     # Per channel, of pixels scaled to [0, 1]: layer 0 is (pixel / 255 - mean) / std.
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
 
     root: str | None = location(None)
     download: bool = location(True)
-    splits: tuple[Split, ...] = selection(SPLITS)
-    n_samples: int | Mapping[Split, int | None] | None = selection(None)
-    subset_seed: int = identity(0)
-    balanced: bool = selection(False)
     train_size: int | None = identity(None)
 
     @abstractmethod

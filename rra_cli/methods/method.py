@@ -63,7 +63,9 @@ class Method(Component, ABC):
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise ValueError(f"epochs is {self.epochs}; at least 1 is needed (method=none leaves the network untrained)")
+            raise ValueError(
+                f"epochs is {self.epochs}; at least 1 is needed (method=none leaves the network untrained)"
+            )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; at least 1 is needed")
         if self.ranks != 1:

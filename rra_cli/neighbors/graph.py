@@ -31,11 +31,15 @@ class NeighborGraph:
         if indices.ndim != 2 or indices.shape != distances.shape:
             raise ValueError(f"indices {indices.shape} and distances {distances.shape} must both be (n, k)")
         if indices.dtype not in (np.int32, np.int64) or distances.dtype != np.float64:
-            raise ValueError(f"indices must be int32 or int64 and distances float64, got {indices.dtype}, {distances.dtype}")
+            raise ValueError(
+                f"indices must be int32 or int64 and distances float64, got {indices.dtype}, {distances.dtype}"
+            )
         if not 0.0 <= self.recall <= 1.0:
             raise ValueError(f"recall must lie in [0, 1], got {self.recall}")
         if self.self_excluded and self.n_reference != len(indices):
-            raise ValueError(f"a graph of a set against itself has n_reference = n, got {self.n_reference} and {len(indices)}")
+            raise ValueError(
+                f"a graph of a set against itself has n_reference = n, got {self.n_reference} and {len(indices)}"
+            )
         rows = max(1, (1 << 22) // max(1, indices.shape[1]))
         for start in range(0, len(indices), rows):
             self._check(start, np.asarray(indices[start : start + rows]), np.asarray(distances[start : start + rows]))
