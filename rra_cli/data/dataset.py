@@ -63,6 +63,8 @@ class Dataset(Component, ABC):
         for count in counts:
             if count is not None and count < 3:
                 raise ValueError(f"n_samples is {count}; at least 3 are needed (null takes the whole split)")
+        if not 0 <= self.subset_seed < 2**32:
+            raise ValueError(f"subset_seed is {self.subset_seed}; it must be from 0 to 2**32 - 1")
 
     def requested_samples(self, split: Split) -> int | None:
         """How many samples of the split are to be measured; None is all of them."""
@@ -91,6 +93,28 @@ class ImageDataset(Dataset, ABC):
     root: str | None = location(None)
     download: bool = location(True)
     train_size: int | None = identity(None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_size is not None and not 3 <= self.train_size <= self.sizes["train"]:
+            raise ValueError(
+                f"train_size is {self.train_size:,}; it must be from 3 to {self.sizes['train']:,}, the size of the "
+                f"training split of {self.name} (null takes all)"
+            )
+        for split in self.splits:
+            requested, available = self.requested_samples(split), self.available_samples(split)
+            if requested is not None and requested > available:
+                limit = " (train_size)" if available < self.sizes[split] else ""
+                raise ValueError(
+                    f"n_samples is {requested:,}, but the {split} split of {self.name} has only {available:,} "
+                    f"samples{limit}; null takes all, {{train: ..., test: ...}} sets each split"
+                )
+
+    def available_samples(self, split: Split) -> int:
+        """How many samples of the split can be measured: all, or those that are trained on."""
+        if split == "train" and self.train_size is not None:
+            return self.train_size
+        return self.sizes[split]
 
     @abstractmethod
     def load(self, split: Split) -> Samples:

@@ -31,8 +31,12 @@ class Objective(nn.Module, ABC):
     """
 
     @abstractmethod
-    def loss(self, encoder: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss (a scalar) and figures worth logging, such as accuracy in [0, 1]."""
+    def loss(self, encoder: nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss (a scalar) and figures worth logging, such as accuracy in [0, 1].
+
+        Figures are means over the batch, detached scalars left on the device, so that a step need not wait for them;
+        their names are the same in every step.
+        """
 
     def after_step(self, encoder: nn.Module) -> None:  # noqa: B027 - most objectives have nothing to do here
         """Called after every optimiser step: momentum update, queue."""

@@ -31,14 +31,15 @@ class Metric(Component, ABC):
     """Frozen: fields are parameters. Class variables say what the numbers mean.
 
     version: raised when the result changes. scope: what one value belongs to. inputs: what is needed; where the data
-    has none of it (no labels), the metric is left out. min_k: neighbours that the graph must have at least.
+    has none of it (no labels), the metric is left out. fixed_k: neighbours that it reads, whatever k is asked for (None:
+    all k of them); the graph has at least as many.
     unit, low, high: of the value (None: unbounded). higher_is: what a higher value says.
     """
 
     version: ClassVar[int] = 1
     scope: ClassVar[Scope]
     inputs: ClassVar[frozenset[Input]] = frozenset({"graph"})
-    min_k: ClassVar[int] = 1
+    fixed_k: ClassVar[int | None] = None
     unit: ClassVar[str] = ""
     low: ClassVar[float | None] = None
     high: ClassVar[float | None] = None

@@ -1,0 +1,161 @@
+"""Files of a published data set: where they lie, whether they are whole, and how they get there.
+
+A file is read once, checked against its published checksum, and only those checked bytes are used: nothing can come
+between the check and the use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import io
+import os
+import socket
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rra_cli.errors import UserError
+
+ROOT_VARIABLE = "RRA_DATA"
+# torchvision sets none: without one a network that swallows packets would hang a run for ever.
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """path: below the root, with forward slashes. digest: the published hexadecimal checksum."""
+
+    path: str
+    algorithm: Literal["md5", "sha256"]
+    digest: str
+
+
+def data_root(root: str | None) -> Path:
+    """The folder that data sets lie in: `root` if given, else RRA_DATA, else the user's cache folder."""
+    if root is not None:
+        return Path(root).expanduser()
+    variable = os.environ.get(ROOT_VARIABLE)
+    if variable:
+        return Path(variable).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "rra" / "data"
+
+
+def checksum(content: bytes, algorithm: Literal["md5", "sha256"]) -> str:
+    """Hexadecimal digest; an md5 here says whether a file is the published one and protects no secret."""
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+
+
+def missing_files(root: Path, files: Sequence[OfficialFile]) -> list[str]:
+    """The paths (below root) that are not there."""
+    return [file.path for file in files if not (root / file.path).is_file()]
+
+
+def read_verified(root: Path, file: OfficialFile) -> bytes:
+    """The file's bytes, equal to the published ones; a `UserError` if they cannot be read or differ."""
+    path = root / file.path
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}", "check the file and its permissions") from None
+    found = checksum(content, file.algorithm)
+    if found != file.digest:
+        raise UserError(
+            f"{path} is damaged or not the official file: expected {file.algorithm} {file.digest}, "
+            f"found {found} ({len(content):,} bytes)",
+            "delete it and run again with dataset.download=true, or copy the official file there",
+        )
+    return content
+
+
+def checksums_of(root: Path, files: Sequence[OfficialFile]) -> dict[str, str]:
+    """Path below root -> "md5:..." or "sha256:..." of the files that are there, computed now."""
+    found = {}
+    for file in files:
+        if (root / file.path).is_file():
+            found[file.path] = f"{file.algorithm}:{checksum((root / file.path).read_bytes(), file.algorithm)}"
+    return found
+
+
+def ensure_files(
+    title: str,
+    root: Path,
+    needed: Sequence[OfficialFile],
+    download: Callable[[Path], None] | None,
+    published: Sequence[OfficialFile],
+) -> None:
+    """Have all `needed` files under root, fetching the published set if some are missing.
+
+    download: fetches the whole set into a folder, in the layout of root; None where downloading is switched off.
+    A failure leaves root as it was. Raises `UserError` naming what is missing and what to do.
+    """
+    missing = missing_files(root, needed)
+    if not missing:
+        return
+    reason = "dataset.download is false"
+    if download is not None:
+        try:
+            _fetch(root, published, download)
+            return
+        # What urllib, tarfile and torchvision raise without a network, on a full disk or for a broken archive.
+        except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
+            reason = f"the download failed ({' '.join(str(error).split()) or type(error).__name__})"
+    raise UserError(
+        f"{title} is not complete in {root}: missing {', '.join(missing)}; {reason}",
+        f"put the files there, or name a folder that has them in torchvision's layout by {ROOT_VARIABLE}=FOLDER or "
+        "dataset.root=FOLDER, or run once with dataset.download=true on a machine with a network connection",
+    )
+
+
+def _fetch(root: Path, published: Sequence[OfficialFile], download: Callable[[Path], None]) -> None:
+    """Download beside the destination, check every file, then move in those that are missing, each at once."""
+    with _folder(root), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+        with _socket_timeout(_TIMEOUT_SECONDS), _bars_only_on_a_terminal():
+            download(Path(temporary))
+        for file in published:
+            read_verified(Path(temporary), file)
+        for file in published:
+            target = root / file.path
+            if not target.exists():  # a file of the user's own is never replaced
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(temporary) / file.path, target)
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """The folder, made if need be; what was made is taken away again if the body fails."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _bars_only_on_a_terminal() -> Iterator[None]:
+    """torchvision draws its bars on standard error whether or not a person is watching."""
+    if sys.stderr.isatty():
+        yield
+    else:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield

@@ -1,0 +1,53 @@
+"""The multilayer perceptron."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from torch import nn
+
+from rra_cli.core.fields import identity
+from rra_cli.models.encoder import INPUT, Encoder, Layer
+from rra_cli.models.model import Model
+from rra_cli.models.parts import Activation, activation_module, check_multiplier, named, scaled
+
+
+@dataclass(frozen=True)
+class MLP(Model):
+    """A multilayer perceptron on the flattened image; takes images of any size.
+
+    width: units of a hidden layer; depth: number of hidden layers; both times their multiplier, rounded. Layers:
+    input, hidden1 ... (after the activation), logits. Weights: torch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+    """
+
+    name: ClassVar[str] = "mlp"
+
+    activation: Activation = identity("relu")
+    width_multiplier: float = identity(1.0)
+    depth_multiplier: float = identity(1.0)
+    width: int = identity(512)
+    depth: int = identity(3)
+
+    def __post_init__(self) -> None:
+        check_multiplier("width_multiplier", self.width_multiplier)
+        check_multiplier("depth_multiplier", self.depth_multiplier)
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"width is {self.width} and depth {self.depth}; both must be at least 1")
+
+    def build(self, input_shape: tuple[int, int, int], n_classes: int) -> Encoder:
+        """The network for images of any shape."""
+        n_units = scaled(self.width, self.width_multiplier)
+        parts: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+        layers = [Layer(INPUT, "", INPUT)]
+        n_in = prod(input_shape)
+        for number in range(1, scaled(self.depth, self.depth_multiplier) + 1):
+            name = f"hidden{number}"
+            parts[name] = named(linear=nn.Linear(n_in, n_units), activation=activation_module(self.activation))
+            layers.append(Layer(name, name, "hidden"))
+            n_in = n_units
+        parts["logits"] = nn.Linear(n_in, n_classes)
+        layers.append(Layer("logits", "logits", "head"))
+        return Encoder(nn.Sequential(parts), tuple(layers))

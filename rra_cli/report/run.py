@@ -1,0 +1,245 @@
+"""A finished run as plots and report see it: its tables, its training curve and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.errors import UserError
+from rra_cli.report.tables import Tables, read_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# More checkpoints than this are no longer lines in one plot: they get maps over epochs.
+FEW_CHECKPOINTS = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One state of the network. epoch: None where nothing was trained (a user's files)."""
+
+    label: str
+    epoch: int | None
+
+    @property
+    def title(self) -> str:
+        """What a legend calls it."""
+        if self.epoch is None:
+            return self.label
+        return f"epoch {self.epoch}" if self.label.startswith("epoch_") else f"{self.label} (epoch {self.epoch})"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a layer's map was pooled before its graph. scale: side of the window (1 = none, 0 = the whole map)."""
+
+    pool: str
+    scale: int
+
+    @property
+    def title(self) -> str:
+        """What a legend calls it."""
+        if self.pool in ("avg", "max"):
+            return f"{self.pool} global" if self.scale == 0 else f"{self.pool} {self.scale}×{self.scale}"
+        return "unpooled" if self.pool == "none" else self.pool
+
+    @property
+    def slug(self) -> str:
+        """What a file name calls it; empty for no pooling."""
+        if self.pool == "none":
+            return ""
+        return f"{self.pool}{self.scale}" if self.pool in ("avg", "max") else self.pool
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric along the layers of one checkpoint, split and pooling; arrays `(n_layers,)`, NaN where there is none."""
+
+    metric: str
+    checkpoint: Checkpoint
+    split: str
+    variant: Variant
+    value: NDArray[np.float64]
+    std_error: NDArray[np.float64]
+    chance: NDArray[np.float64]
+    # Layers that were measured but have no value (a collapsed network), by position.
+    empty: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that plots and report are made of. training: one row per epoch, None where nothing was trained."""
+
+    name: str
+    tables: Tables
+    training: pd.DataFrame | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Layer names in order."""
+        frame = self.tables.layers.drop_duplicates("layer").sort_values("index", kind="stable")
+        return tuple(frame["layer"])
+
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """The stage of every layer, "" where the architecture names none."""
+        frame = self.tables.layers.drop_duplicates("layer").set_index("layer")
+        return tuple(frame["stage"][layer] if "stage" in frame else "" for layer in self.layers)
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The measured splits, train first."""
+        found = [str(split) for split in self.tables.layers["split"].unique()]
+        return tuple(sorted(found, key=lambda split: (("train", "test").index(split) if split in ("train", "test") else 2, split)))
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The poolings, unpooled first, then by name and window."""
+        pairs = self.tables.layers[["pool", "scale"]].drop_duplicates().itertuples(index=False)
+        found = {Variant(str(pool), int(scale)) for pool, scale in pairs}
+        return tuple(sorted(found, key=lambda v: (v.pool != "none", v.pool, v.scale == 0, v.scale)))
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints by epoch; where two names mean the same weights, `last` goes before a milestone before `best`."""
+        rank = {"last": 0, "best": 2}
+        rows = self.tables.layers[["checkpoint", "epoch"]].drop_duplicates().itertuples(index=False)
+        found: dict[Any, Checkpoint] = {}
+        for label, epoch in sorted(rows, key=lambda row: rank.get(row[0], 1)):
+            known = None if epoch != epoch or epoch is None or str(epoch) == "<NA>" else int(epoch)
+            found.setdefault(label if known is None else known, Checkpoint(str(label), known))
+        return tuple(sorted(found.values(), key=lambda c: (-1 if c.epoch is None else c.epoch, c.label)))
+
+    @property
+    def main_checkpoint(self) -> Checkpoint:
+        """The one that single-checkpoint plots show: `last`, else the latest."""
+        return next((c for c in self.checkpoints if c.label == "last"), self.checkpoints[-1])
+
+    @property
+    def shown_checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Those that are lines in one plot: all when few, the main one when many."""
+        return self.checkpoints if len(self.checkpoints) <= FEW_CHECKPOINTS else (self.main_checkpoint,)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of layers, in the tables' order."""
+        return tuple(str(metric) for metric in self.tables.metrics["metric"].unique())
+
+    @property
+    def id_metrics(self) -> tuple[str, ...]:
+        """The estimates of intrinsic dimension among them."""
+        return tuple(metric for metric in self.metrics if metric.startswith("id_"))
+
+    def series(self, metric: str, checkpoint: Checkpoint, split: str, variant: Variant) -> Series | None:
+        """That metric along the layers; None where none was measured."""
+        frame = self._measured(self.tables.metrics)
+        frame = frame[
+            (frame["metric"] == metric)
+            & (frame["checkpoint"] == checkpoint.label)
+            & (frame["split"] == split)
+            & (frame["pool"] == variant.pool)
+            & (frame["scale"] == variant.scale)
+        ]
+        # One value a layer: the largest k where several were measured, an exact graph before an approximate one.
+        frame = frame.sort_values(["k", "engine"], ascending=[False, True], kind="stable").drop_duplicates("layer")
+        if frame.empty:
+            return None
+        frame = frame.set_index("layer").reindex(list(self.layers))
+        empty = np.flatnonzero(frame["value"].isna() & frame["subset"].notna())
+        value, error, chance = (frame[column].to_numpy(float) for column in ("value", "std_error", "chance"))
+        return Series(metric, checkpoint, split, variant, value, error, chance, tuple(int(at) for at in empty))
+
+    def rows(self, frame: pd.DataFrame, checkpoint: Checkpoint, split: str, variant: Variant) -> pd.DataFrame:
+        """The rows of a table with the common columns at that checkpoint, split and pooling."""
+        frame = self._measured(frame)
+        return frame[
+            (frame["checkpoint"] == checkpoint.label)
+            & (frame["split"] == split)
+            & (frame["pool"] == variant.pool)
+            & (frame["scale"] == variant.scale)
+        ]
+
+    def accuracy(self, split: str, checkpoint: Checkpoint) -> float:
+        """Classification accuracy on the split at the checkpoint's epoch; NaN where none was logged."""
+        column = f"{split}_accuracy"
+        if self.training is None or column not in self.training or checkpoint.epoch is None:
+            return float("nan")
+        at = self.training.loc[self.training["epoch"] == checkpoint.epoch, column]
+        return float(at.iloc[-1]) if len(at) else float("nan")
+
+    @staticmethod
+    def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+        """Without the smaller subsets that a metric over sample sizes adds: the measured set alone."""
+        frame = frame[frame["subset"] == 0]
+        return frame[frame["n_samples"] == frame.groupby("split")["n_samples"].transform("max")]
+
+
+def load_run(run_folder: Path) -> Run:
+    """Reads a run folder. Raises UserError where it is none, or a file in it cannot be read."""
+    config = _read_yaml(run_folder / "config.yaml")
+    return Run(
+        name=_name(config, run_folder),
+        tables=read_tables(run_folder),
+        training=_read_training(run_folder / "training.jsonl"),
+        config=config,
+        provenance=_read_json(run_folder / "provenance.json"),
+    )
+
+
+def _name(config: Mapping[str, Any], run_folder: Path) -> str:
+    given = config["experiment"] if "experiment" in config else None
+    if isinstance(given, Mapping) and "name" in given:
+        given = given["name"]
+    if isinstance(given, str) and given:
+        return given
+    return run_folder.resolve().name.partition("_")[2] or run_folder.resolve().name
+
+
+def _read_training(path: Path) -> pd.DataFrame | None:
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines:
+            return None
+        frame = pd.json_normalize(lines, sep="_")
+        frame["epoch"] = frame["epoch"].astype(int)
+        return frame.sort_values("epoch", kind="stable").reset_index(drop=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read: expected one JSON object with an `epoch` a line ({error})",
+            "run the experiment again to write it anew (what was trained is reused)",
+        ) from error
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+
+    return _mapping(path, yaml.safe_load, yaml.YAMLError)
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    return _mapping(path, json.loads, ValueError)
+
+
+def _mapping(path: Path, parse: Any, fault: type[Exception]) -> Mapping[str, Any]:
+    """What the file says of the run; it decorates the report, so a missing one is no error."""
+    if not path.is_file():
+        return {}
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except (fault, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "run the experiment again to write it anew") from error
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,75 @@
+"""What every table holds: its columns in file order, and the columns that make its rows unique.
+
+These names are a contract with whoever reads the tables: columns are added at the end, never renamed or moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COMMON = ("checkpoint", "epoch", "split", "layer", "index", "pool", "scale", "subset", "n_samples")
+# What tells one measured layer from another; `index` and `epoch` follow from `layer` and `checkpoint`.
+_LAYER_KEY = ("checkpoint", "split", "layer", "pool", "scale", "subset", "n_samples")
+_SIDE = ("model", "checkpoint", "split", "layer", "pool", "scale")
+_PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column in _SIDE)
+
+# Kinds of columns; every other one holds float64, with an empty cell for NaN.
+WHOLE = frozenset(
+    {"epoch", "index", "scale", "scale_a", "scale_b", "subset", "n_samples", "n_features", "k", "n_used", "sample_id"}
+)
+TEXT = frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "engine", "stage", *_PAIR}) - WHOLE
+# Class labels: whole numbers where all of them are, names otherwise.
+LABELS = frozenset({"class", "neighbor_class"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of table.
+
+    columns: in file order. key: columns whose values no two rows share. optional: columns that are filled with empty
+    cells where the writer has none. open: further columns (one per metric) follow `columns`, in the writer's order.
+    measured: the column whose empty cells need a `reason` in the same row.
+    """
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+    open: bool = False
+    measured: str | None = None
+
+
+TABLES = {
+    # One row per layer, one column per metric; a trailing `stage` names the group of layers that a layer belongs to.
+    "layers": Table((*COMMON, "n_features", "k"), (*_LAYER_KEY, "k"), open=True),
+    # Tidy: one row per layer and metric.
+    "metrics": Table(
+        (*COMMON, "k", "metric", "value", "std_error", "chance", "n_used", "reason", "engine", "recall"),
+        (*_LAYER_KEY, "k", "metric", "engine"),
+        measured="value",
+    ),
+    # One row per ordered pair of layers, the diagonal included.
+    "nnls": Table(
+        (*_PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason"),
+        (*_PAIR, "subset", "n_samples", "k"),
+        optional=frozenset({"chance", "std_error", "reason"}),
+        measured="nnls",
+    ),
+    # Quantiles of the ratio of each sample's second to its first neighbour distance.
+    "mu": Table((*COMMON, "quantile", "mu"), (*_LAYER_KEY, "quantile")),
+    "per_class": Table(
+        (*COMMON, "k", "metric", "class", "value", "chance", "n_used"), (*_LAYER_KEY, "k", "metric", "class")
+    ),
+    # Which classes the neighbours of a class belong to; fractions of a class add up to 1.
+    "class_neighbors": Table(
+        (*COMMON, "k", "class", "neighbor_class", "fraction"), (*_LAYER_KEY, "k", "class", "neighbor_class")
+    ),
+}
+
+# Every finished run has these.
+REQUIRED = ("layers", "metrics")
+
+
+def metric_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The metrics among the columns of layers.csv: what follows the fixed ones, without chance levels and the stage."""
+    extra = [column for column in columns if column not in TABLES["layers"].columns and column != "stage"]
+    return tuple(column for column in extra if column.removesuffix("_chance") not in set(extra) - {column})

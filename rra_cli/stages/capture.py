@@ -1,0 +1,141 @@
+"""Capture: one forward pass per checkpoint and split serves every layer that something missing still needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.activations.capture import Request, stream
+from rra_cli.core.resources import check_disk
+from rra_cli.core.spec import Spec
+from rra_cli.core.store import Store
+from rra_cli.data.dataset import Split
+from rra_cli.stages import costs
+from rra_cli.stages.images import Images
+from rra_cli.stages.point import Checkpoint, Point
+from rra_cli.stages.stage import Context, Cost, Stage
+from rra_cli.stages.train import TrainStage
+
+VERSION = 1
+
+
+class CapturePass:
+    """The forward pass of one checkpoint over one split. Without a training it is layer 0: the images themselves."""
+
+    def __init__(
+        self,
+        images: Images,
+        split: Split,
+        *,
+        training: TrainStage | None,
+        checkpoint: Checkpoint | None,
+        batch_size: int,
+        dtype: str,
+    ) -> None:
+        self.images, self.split = images, split
+        self.training, self.checkpoint = training, checkpoint
+        self.batch_size, self.dtype = batch_size, dtype
+        self.layers: list[LayerCapture] = []
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The pass itself; nothing is stored under it but the work in progress."""
+        identity = {"dataset": self.images.measured_identity(self.split), "batch_size": self.batch_size}
+        if self.training is None or self.checkpoint is None:
+            return Spec("capture_pass", VERSION, {**identity, "checkpoint": None}, ())
+        return Spec(
+            "capture_pass", VERSION, {**identity, "checkpoint": self.checkpoint.entry}, (self.training.spec.key,)
+        )
+
+    def build(self, context: Context) -> None:
+        """Captures every layer that a missing graph needs."""
+        from torch import nn
+
+        store = context.store
+        with store.claim(self.spec, on_wait=context.reporter.note) as work:
+            todo = [layer for layer in self.layers if not layer.done(store) and layer.wanted(store)]
+            if not todo:
+                return
+            check_disk(store.root, sum(layer.n_bytes for layer in todo))
+            if self.training is None or self.checkpoint is None:
+                module: nn.Module = nn.Identity()
+            else:
+                module = self.training.load(store, self.checkpoint).module.to(context.device)
+            requests = {Request(layer.point.layer, layer.point.module, layer.point.pooling): layer for layer in todo}
+            n_samples = self.images.n_measured(self.split)
+            where = "" if self.checkpoint is None else f" of {self.checkpoint.label}"
+            with context.reporter.task(f"capture {len(todo)} layers{where}, {self.split}") as progress:
+                captured = stream(
+                    module,
+                    partial(self._inputs, device=context.device),
+                    n_samples,
+                    list(requests),
+                    work.path,
+                    batch_size=self.batch_size,
+                    device=context.device,
+                    dtype=self.dtype,
+                    progress=progress,
+                )
+            for request, result in captured.items():
+                point = requests[request].point
+                if result.nonfinite_rows:
+                    context.reporter.warn(f"{point.title}: {result.nonfinite_rows} of {n_samples} rows are not finite")
+                details = {"nonfinite_rows": result.nonfinite_rows}
+                work.publish(result.path.parent, spec=point.activations, details=details)
+
+    def _inputs(self, start: int, stop: int, *, device: str) -> object:
+        return self.images.batches(self.split, start, stop, device)
+
+
+class LayerCapture(Stage):
+    """The activations of one layer, made by the pass it belongs to."""
+
+    name = "capture"
+
+    def __init__(self, point: Point, capture_pass: CapturePass, shape: tuple[int, ...]) -> None:
+        self.point, self.capture_pass, self.shape = point, capture_pass, shape
+        self.label = f"capture {point.title}"
+        self.readers: list[Stage] = []
+        capture_pass.layers.append(self)
+
+    @property
+    def needs(self) -> Sequence[Stage]:
+        return () if self.capture_pass.training is None else (self.capture_pass.training,)
+
+    @property
+    def specs(self) -> Sequence[Spec]:
+        return (self.point.activations,)
+
+    @property
+    def n_features(self) -> int:
+        """Numbers per sample."""
+        return int(np.prod(self.shape))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the layer in the store."""
+        return self.point.n_samples * self.n_features * np.dtype(self.capture_pass.dtype).itemsize
+
+    def done(self, store: Store) -> bool:
+        return store.find(self.point.activations) is not None
+
+    def wanted(self, store: Store) -> bool:
+        """Whether something that reads it is still missing."""
+        return any(not reader.done(store) for reader in self.readers)
+
+    def build(self, context: Context) -> None:
+        self.capture_pass.build(context)
+
+    def cost(self) -> Cost:
+        return costs.capture(self)
+
+    def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
+        """The activations `(n, features)` as a memory map, and why they cannot be searched ("" when they can)."""
+        artifact = store.find(self.point.activations)
+        assert artifact is not None, "the activations were ensured before they are read"
+        rows = artifact.details["nonfinite_rows"]
+        reason = f"{rows} of {self.point.n_samples} rows hold NaN or infinity" if rows else ""
+        return np.load(artifact.path / "activations.npy", mmap_mode="r", allow_pickle=False), reason

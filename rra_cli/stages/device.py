@@ -1,0 +1,30 @@
+"""Which device the work runs on."""
+
+from __future__ import annotations
+
+from rra_cli.errors import UserError
+
+
+def resolve_device(asked: str) -> str:
+    """"auto" is CUDA where there is one, else the CPU. Raises `UserError` where the device asked for is absent."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(asked.partition(":")[2] or 0)
+        if index >= count:
+            raise UserError(
+                f"runtime.device is {asked!r}, but torch {torch.__version__} sees {count} CUDA devices here",
+                "use runtime.device=cpu or auto; `rra doctor` says what this machine has",
+            )
+    return asked
+
+
+def set_threads(n_threads: int | None) -> None:
+    """Limits torch's threads; None leaves its own choice."""
+    if n_threads is not None:
+        import torch
+
+        torch.set_num_threads(n_threads)

@@ -1,0 +1,69 @@
+"""The images of an experiment, read once and only when a stage needs them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.data.dataset import ImageDataset, Samples, Split
+from rra_cli.data.subset import load_measured, load_trained, measured_identity, training_identity
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Images:
+    """A data set and its measured and trained samples; nothing is read before it is asked for."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+        self._measured: dict[Split, Samples] = {}
+
+    @cached_property
+    def trained(self) -> Samples:
+        """The samples that are trained on."""
+        return load_trained(self.dataset)
+
+    @cached_property
+    def test(self) -> Samples:
+        """The whole test split, on which accuracy is computed."""
+        return self.dataset.load("test")
+
+    def measured(self, split: Split) -> Samples:
+        """The samples whose layers are looked at."""
+        if split not in self._measured:
+            self._measured[split] = load_measured(self.dataset, split)
+        return self._measured[split]
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """`(n,)` class of every measured sample."""
+        return self.measured(split).labels
+
+    def sample_ids(self, split: Split) -> NDArray[np.int64]:
+        """`(n,)` position of every measured sample in the full split."""
+        return self.measured(split).ids
+
+    def n_measured(self, split: Split) -> int:
+        """How many samples are measured, known without reading them."""
+        n: int = measured_identity(self.dataset, split)["n_samples"]
+        return n
+
+    def batches(self, split: Split, start: int, stop: int, device: str) -> torch.Tensor:
+        """Layer 0 of the measured samples `start..stop`: `(n, c, h, w)` float32, normalised, on the device."""
+        import torch
+
+        from rra_cli.data.normalize import normalize_torch
+
+        images = torch.from_numpy(self.measured(split).images[start:stop]).to(device)
+        return normalize_torch(images, self.dataset.mean, self.dataset.std)
+
+    def measured_identity(self, split: Split) -> dict[str, Any]:
+        """What decides which samples are measured."""
+        return measured_identity(self.dataset, split)
+
+    def training_identity(self) -> dict[str, Any]:
+        """What decides which samples are trained on."""
+        return training_identity(self.dataset)

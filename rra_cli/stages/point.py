@@ -1,0 +1,45 @@
+"""One point of an experiment: the place at which one data set is looked at in one network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rra_cli.activations.pooling import Pooling
+from rra_cli.core.spec import Spec
+from rra_cli.data.dataset import Split
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights that are measured: `label` is what tables show, `entry` names them in the training's artifact."""
+
+    label: str
+    entry: str
+    epoch: int | None  # None: only the finished training knows it ("best")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One layer, seen at one checkpoint, on one split, at one pooling scale.
+
+    index: the layer's position among all layers. module: its dotted name ("" for the input). stage: its resolution
+    stage. k: neighbours per sample that are asked for. activations, graph: what is stored for it.
+    """
+
+    checkpoint: Checkpoint
+    split: Split
+    layer: str
+    index: int
+    module: str
+    stage: str
+    pooling: Pooling
+    n_samples: int
+    k: int
+    activations: Spec
+    graph: Spec
+
+    @property
+    def title(self) -> str:
+        """How a person finds it again."""
+        scale = "" if self.pooling.pool == "none" else f" {self.pooling.pool}{self.pooling.scale}"
+        return f"{self.layer}{scale} · {self.checkpoint.label} · {self.split}"

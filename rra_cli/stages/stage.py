@@ -1,0 +1,79 @@
+"""What all stages have in common: outputs in the store, stages they need, a cost, and how they are built."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rra_cli.core.progress import Reporter
+from rra_cli.core.spec import Spec
+from rra_cli.core.store import Store
+
+State = Literal["cached", "missing", "stale", "not needed"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate: seconds of work, bytes of memory at the peak, bytes written to the store."""
+
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a stage is built: the store, the machine and whoever watches."""
+
+    store: Store
+    reporter: Reporter
+    device: str
+    memory: int | None
+
+
+class Stage(ABC):
+    """A piece of work with a result in the store. A stage is built only when something still missing needs it."""
+
+    name: str
+    label: str
+
+    @property
+    @abstractmethod
+    def needs(self) -> Sequence[Stage]:
+        """Stages whose results it reads."""
+
+    @property
+    @abstractmethod
+    def specs(self) -> Sequence[Spec]:
+        """Everything it may write."""
+
+    @abstractmethod
+    def done(self, store: Store) -> bool:
+        """Whether all that is asked of it lies in the store."""
+
+    @abstractmethod
+    def build(self, context: Context) -> None:
+        """Makes what is missing; the stages it needs are done."""
+
+    @abstractmethod
+    def cost(self) -> Cost:
+        """What building all of it costs."""
+
+    def stale(self, store: Store) -> bool:
+        """Whether an earlier version of this stage left a result that can no longer be used."""
+        return any(
+            store.folder(Spec(spec.stage, version, spec.identity, spec.upstream)).exists()
+            for spec in self.specs
+            for version in range(1, spec.version)
+        )
+
+
+def ensure(stage: Stage, context: Context) -> None:
+    """Builds a stage and, before it, whatever it needs that is missing."""
+    if stage.done(context.store):
+        return
+    for need in stage.needs:
+        ensure(need, context)
+    stage.build(context)

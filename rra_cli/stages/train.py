@@ -1,0 +1,178 @@
+"""Training: one artifact, with an entry for every checkpoint that is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rra_cli.core.fields import identity_of
+from rra_cli.core.reproducibility import derive_seed
+from rra_cli.core.spec import Spec
+from rra_cli.core.store import Store
+from rra_cli.data.augment import Augment
+from rra_cli.methods.method import Method
+from rra_cli.models.encoder import Encoder
+from rra_cli.models.model import Model
+from rra_cli.stages import costs
+from rra_cli.stages.images import Images
+from rra_cli.stages.point import Checkpoint
+from rra_cli.stages.stage import Context, Cost, Stage
+from rra_cli.training.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from rra_cli.training.loop import TrainingJob
+
+VERSION = 1
+HISTORY = "history"
+
+
+class TrainStage(Stage):
+    """Trains a network and keeps its milestones, the best and the last weights, and the history."""
+
+    name = "train"
+
+    def __init__(
+        self, model: Model, method: Method, augment: Augment, optimizer: Optimizer, seed: int, images: Images
+    ) -> None:
+        self.model, self.method, self.augment, self.optimizer = model, method, augment, optimizer
+        self.seed, self.images = seed, images
+        self.label = f"train {model.name} by {method.name} on {images.dataset.name}, seed {seed}"
+
+    @property
+    def needs(self) -> Sequence[Stage]:
+        return ()
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The trajectory: everything that changes the weights; milestones only pick from it."""
+        dataset = self.images.dataset
+        identity: dict[str, Any] = {
+            "model": identity_of(self.model),
+            "seed": self.seed,
+            "input_shape": list(dataset.input_shape),
+            "n_classes": len(dataset.class_names),
+            "dataset": self.images.training_identity(),
+        }
+        if self.method.trains:
+            identity["method"] = identity_of(self.method)
+            identity["augment"] = identity_of(self.augment)
+            identity["optimizer"] = identity_of(self.optimizer)
+        else:
+            identity["method"] = {"name": self.method.name}
+        return Spec(self.name, VERSION, identity, ())
+
+    @property
+    def specs(self) -> Sequence[Spec]:
+        return (self.spec,)
+
+    @property
+    def last(self) -> Checkpoint:
+        """The final weights."""
+        epoch = self.method.epochs if self.method.trains else 0
+        return Checkpoint("last", epoch_entry(epoch), epoch)
+
+    @property
+    def milestones(self) -> tuple[Checkpoint, ...]:
+        """The kept epochs before the last, ascending."""
+        epochs = self.method.milestone_epochs() if self.method.trains else ()
+        return tuple(Checkpoint(epoch_entry(e), epoch_entry(e), e) for e in epochs if e != self.last.epoch)
+
+    @property
+    def best(self) -> Checkpoint:
+        """The weights of highest test accuracy."""
+        return Checkpoint("best", "best", None) if self.method.trains else Checkpoint("best", self.last.entry, 0)
+
+    @property
+    def entries(self) -> list[str]:
+        """All that is kept."""
+        kept = [point.entry for point in (*self.milestones, self.last)]
+        return list(dict.fromkeys([*kept, self.best.entry, HISTORY]))
+
+    def done(self, store: Store) -> bool:
+        return all(store.find(self.spec, entry) for entry in self.entries)
+
+    def job(self) -> TrainingJob:
+        """What is trained, with its data."""
+        from rra_cli.training.loop import TrainingJob
+
+        dataset = self.images.dataset
+        return TrainingJob(
+            model=self.model,
+            method=self.method,
+            augment=self.augment,
+            optimizer=self.optimizer,
+            seed=self.seed,
+            train=self.images.trained,
+            test=self.images.test,
+            class_names=dataset.class_names,
+            mean=dataset.mean,
+            std=dataset.std,
+        )
+
+    def build(self, context: Context) -> None:
+        from rra_cli.training.loop import run_training
+
+        with context.store.claim(self.spec, on_wait=context.reporter.note) as work:
+            missing = [entry for entry in self.entries if not context.store.find(self.spec, entry)]
+            if not missing:
+                return
+
+            def publish(entry: str, folder: Path) -> None:
+                work.publish(folder, entry=entry)
+
+            with context.reporter.task(self.label) as progress:
+                run_training(
+                    self.job(),
+                    work.path,
+                    device=context.device,
+                    entries=missing,
+                    publish=publish,
+                    progress=progress,
+                    warn=context.reporter.warn,
+                )
+
+    def cost(self) -> Cost:
+        return costs.training(self)
+
+    def history(self, store: Store) -> Path:
+        """The finished training's `training.jsonl`."""
+        artifact = store.find(self.spec, HISTORY)
+        assert artifact is not None, "the training was ensured before its history is read"
+        return artifact.path / "training.jsonl"
+
+    def fresh_encoder(self) -> Encoder:
+        """The architecture with its initial weights."""
+        import torch
+
+        dataset = self.images.dataset
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "init"))
+            return self.model.build(dataset.input_shape, len(dataset.class_names))
+
+    def load(self, store: Store, checkpoint: Checkpoint) -> Encoder:
+        """The encoder with the weights of that checkpoint."""
+        from rra_cli.training.checkpoint import load_encoder
+
+        artifact = store.find(self.spec, checkpoint.entry)
+        assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
+        dataset = self.images.dataset
+        return load_encoder(self.model, dataset.input_shape, len(dataset.class_names), artifact.path / "weights.pt")
+
+    def epoch_of(self, store: Store, checkpoint: Checkpoint) -> int:
+        """The checkpoint's epoch; for the best one, as its file says."""
+        if checkpoint.epoch is not None:
+            return checkpoint.epoch
+        artifact = store.find(self.spec, checkpoint.entry)
+        assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
+        epoch: int = json.loads((artifact.path / "checkpoint.json").read_text())["epoch"]
+        return epoch
+
+
+def epoch_entry(epoch: int) -> str:
+    """The name under which an epoch's weights are kept."""
+    return f"epoch_{epoch:04d}"
+
+
