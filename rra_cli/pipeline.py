@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rra_cli.config import Experiment, resolved
+from rra_cli.config.experiment import Experiment
+from rra_cli.core import files
 from rra_cli.core.progress import Reporter
-from rra_cli.core.resources import parse_bytes
+from rra_cli.core.provenance import provenance
 from rra_cli.core.rundir import RunDir
 from rra_cli.core.store import Store
 from rra_cli.report import render
-from rra_cli.report.tables import write_table
+from rra_cli.report.tables import write_per_sample, write_table
 from rra_cli.stages.device import resolve_device, set_threads
-from rra_cli.stages.layout import Layout, lay_out
+from rra_cli.stages.files import UserFiles
+from rra_cli.stages.lay_out import lay_out
+from rra_cli.stages.layout import Layout
 from rra_cli.stages.stage import Context, Stage, State, ensure
 from rra_cli.stages.tabulate import per_sample, tabulate
 
@@ -32,10 +37,10 @@ class PlanRow:
 
 
 def plan(experiment: Experiment) -> list[PlanRow]:
-    """The stages that `run` would walk, in its order; runs nothing and writes nothing."""
-    store = Store(Path(experiment.store.root))
+    """The stages that `run` would walk, in its order; builds nothing."""
+    store = Store(experiment.store_root)
     layout = lay_out(experiment)
-    demanded = _demanded(layout, store)
+    missing = _missing(layout, store)
     rows = []
     for stage in layout.stages:
         cost = stage.cost()
@@ -43,7 +48,7 @@ def plan(experiment: Experiment) -> list[PlanRow]:
             PlanRow(
                 stage=stage.name,
                 label=stage.label,
-                state=_state(stage, store, demanded),
+                state=_state(stage, store, missing),
                 seconds=cost.seconds,
                 memory_bytes=cost.memory_bytes,
                 disk_bytes=cost.disk_bytes,
@@ -53,73 +58,85 @@ def plan(experiment: Experiment) -> list[PlanRow]:
     return rows
 
 
-def run(experiment: Experiment, folder: Path, reporter: Reporter) -> None:
-    """Runs every missing stage and writes the run folder; the same call again only reads what is there."""
-    with RunDir.enter(folder, resolved(experiment)) as run_dir:
-        set_threads(experiment.runtime.threads)
-        device = resolve_device(experiment.runtime.device)
-        layout = lay_out(experiment)
+def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Mapping[str, Any]) -> None:
+    """Runs every missing stage and writes the run folder; the same call again only reads what is there.
+
+    config: the resolved configuration, as it is written beside the results. What can be wrong with the request is
+    found before anything is written.
+    """
+    set_threads(experiment.runtime.threads)
+    device = resolve_device(experiment.runtime.device)
+    layout = lay_out(experiment)
+    store = Store(experiment.store_root, warn=reporter.warn)
+    context = Context(store, reporter, device, experiment.runtime.memory_bytes)
+    if isinstance(layout.data, UserFiles):
+        layout.data.check(store, reporter)
+    checksums = layout.data.checksums()
+    with RunDir.enter(folder, config) as run_dir, run_dir.logging():
+        store.refer(run_dir.id, run_dir.path, [spec for stage in layout.stages for spec in stage.specs])
+        seeds = {"seed": experiment.seed, "dataset.subset_seed": experiment.dataset.subset_seed}
+        run_dir.write_provenance(provenance(seeds=seeds, checksums=checksums))
         for note in layout.notes:
             reporter.note(note)
-        store = Store(Path(experiment.store.root))
-        specs = {spec.key: spec for stage in layout.stages for spec in stage.specs}
-        store.refer(run_dir.run_id, run_dir.path, list(specs))
-        memory = experiment.runtime.memory
-        context = Context(store, reporter, device, None if memory is None else parse_bytes(memory))
-        run_dir.write_provenance(seeds=_seeds(experiment), data=layout.data.checksums())
         _walk(layout, context, run_dir)
+        run_dir.status("running", "report")
         _write_tables(layout, store, run_dir)
-        run_dir.write_manifest(store, specs.values())
+        run_dir.write_manifest(store, [found for stage in layout.stages for found in stage.artifacts(store)])
         with reporter.task("report") as progress:
-            render(run_dir.path, progress)
+            render(run_dir.path, progress, cache=store.root / "cache" / "plots")
+        run_dir.status("done", "")
 
 
 def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
-    """Checkpoint by checkpoint, so that at most one checkpoint's activations are needed at a time."""
+    """Checkpoint by checkpoint, so that the activations of at most one are needed at a time."""
+    store = context.store
     if layout.training is not None:
-        run_dir.status(stage=layout.training.label)
+        run_dir.status("running", layout.training.label)
         ensure(layout.training, context)
-    for title, targets, captures in layout.walks:
-        for target in targets:
-            run_dir.status(stage=f"{target.name} {title}")
-            ensure(target, context)
+    for walk in layout.walks:
+        missing = [target for target in walk.targets if not target.done(store)]
+        for graph in dict.fromkeys(need for target in missing for need in target.needs):
+            run_dir.status("running", graph.label)
+            ensure(graph, context)
+        if missing:
+            run_dir.status("running", f"measure {walk.title}")
+            with context.reporter.task(f"measure {walk.title}") as progress:
+                for done, target in enumerate(missing):
+                    progress(done, len(missing), target.name)
+                    ensure(target, context)
+                progress(len(missing), len(missing), "")
         if layout.experiment.activations.keep == "until_measured":
-            for capture in captures:
-                context.store.free(capture.point.activations)
+            for capture in walk.captures:
+                store.free(capture.point.activations)
 
 
 def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:
     for name, rows in tabulate(layout, store).items():
         write_table(rows, run_dir.tables, name)
-    if layout.experiment.metrics.per_sample:
-        for name, rows in per_sample(layout, store).items():
-            write_table(rows, run_dir.tables / "per_sample", name)
+    for metric, rows in per_sample(layout, store).items():
+        write_per_sample(rows, run_dir.tables, metric)
     if layout.training is not None:
-        run_dir.copy("training.jsonl", layout.training.history(store))
+        files.write_bytes(run_dir.path / "training.jsonl", layout.training.history(store))
 
 
-def _demanded(layout: Layout, store: Store) -> set[int]:
-    """The stages that a run would build: those that are missing and, of what they need, what is missing too."""
-    found: set[int] = set()
+def _missing(layout: Layout, store: Store) -> set[Stage]:
+    """The stages that a run would build: targets that are missing and, of what these need, what is missing too."""
+    found: set[Stage] = set()
 
     def visit(stage: Stage) -> None:
-        if id(stage) not in found and not stage.done(store):
-            found.add(id(stage))
+        if stage not in found and not stage.done(store):
+            found.add(stage)
             for need in stage.needs:
                 visit(need)
 
-    for target in [*layout.stages[:1], *layout.layers, *layout.pairs]:
+    for target in [*([layout.training] if layout.training else []), *layout.layers, *layout.pairs]:
         visit(target)
     return found
 
 
-def _state(stage: Stage, store: Store, demanded: set[int]) -> State:
+def _state(stage: Stage, store: Store, missing: set[Stage]) -> State:
     if stage.done(store):
         return "cached"
-    if id(stage) not in demanded:
+    if stage not in missing:
         return "not needed"
     return "stale" if stage.stale(store) else "missing"
-
-
-def _seeds(experiment: Experiment) -> dict[str, int]:
-    return {"seed": experiment.seed, "dataset.subset_seed": experiment.dataset.subset_seed}

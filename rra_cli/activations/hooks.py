@@ -7,7 +7,7 @@ module that is called more than once in a forward pass (one ReLU object used twi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from rra_cli.errors import UserError, did_you_mean
+
+NAMES_HINT = "layers are named as in module.named_modules()"
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,20 @@ class Call:
 
 
 @contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards modes, buffers and torch's random generators are as before.
+def undisturbed(module: nn.Module, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards modes, buffers and random generators are as before.
 
-    Buffers are restored because a network may count or average in evaluation mode, too.
+    The generators are torch's for the CPU, for `device` and where the parameters lie. Buffers are
+    restored because a network may count or average in evaluation mode, too.
     """
     modes = [(child, child.training) for child in module.modules()]
     buffers = [(child, key, value) for child in module.modules() for key, value in child._buffers.items()]
     values = [None if value is None else value.detach().clone() for _, _, value in buffers]
-    devices = {parameter.device for parameter in module.parameters() if parameter.device.type == "cuda"}
-    indices = sorted({torch.cuda.current_device() if d.index is None else d.index for d in devices})
+    used = {torch.device(device), *(parameter.device for parameter in module.parameters())}
+    indices = {torch.cuda.current_device() if d.index is None else d.index for d in used if d.type == "cuda"}
     module.eval()
     try:
-        with torch.random.fork_rng(devices=indices), torch.no_grad():
+        with torch.random.fork_rng(devices=sorted(indices)), torch.no_grad():
             yield
     finally:
         with torch.no_grad():
@@ -73,7 +76,7 @@ class Taps:
     """
 
     def __init__(
-        self, module: nn.Module, references: Sequence[str], receive: Callable[[str, torch.Tensor], None]
+        self, module: nn.Module, references: Iterable[str], receive: Callable[[str, torch.Tensor], None]
     ) -> None:
         self._module, self._receive = module, receive
         self._references = dict.fromkeys(references)
@@ -175,7 +178,7 @@ def parse_reference(module: nn.Module, reference: str) -> tuple[str, int | None]
     wanted = name if at and number.isdecimal() else reference
     raise UserError(
         f"the network has no module {wanted!r}: {did_you_mean(wanted, names)}",
-        "layers are named as in `module.named_modules()`",
+        NAMES_HINT,
     )
 
 

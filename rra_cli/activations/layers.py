@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from rra_cli.activations.hooks import Call, parse_reference, trace
+from rra_cli.activations.hooks import NAMES_HINT, Call, parse_reference, trace
 from rra_cli.errors import UserError, did_you_mean
 
 _CALL = re.compile(r"(?P<name>.+)@(?P<number>[1-9][0-9]*)")
@@ -36,7 +36,7 @@ def resolve_layers(
 def resolve(
     module: nn.Module, patterns: Sequence[str], calls: Sequence[Call] | None
 ) -> tuple[list[str], dict[str, str]]:
-    """`resolve_layers` for a network whose calls are known; also the references that globs left out, with the reason."""
+    """`resolve_layers` where the calls are known; also the references that globs left out, with the reason."""
     names = [name for name, _ in module.named_modules() if name]
     leaves = [name for name, child in module.named_modules() if name and next(child.children(), None) is None]
     chosen: dict[str, None] = {}
@@ -58,8 +58,8 @@ def resolve(
             left_out |= {hit.reference: hit.problem for hit in hits if hit.problem}
         if not found:
             known = names if calls is None else list(dict.fromkeys(hit.name for hit in calls if not hit.problem))
-            what = "matches no module of the network" if not matches else "matches no module whose output can be captured"
-            raise UserError(f"layer pattern {pattern!r} {what}: {did_you_mean(glob, known)}", "see module.named_modules()")
+            what = "no module whose output can be captured" if matches else "no module of the network"
+            raise UserError(f"layer pattern {pattern!r} matches {what}: {did_you_mean(glob, known)}", NAMES_HINT)
         chosen |= dict.fromkeys(found)
     return _ordered(list(chosen), names, calls), {k: v for k, v in left_out.items() if k not in chosen}
 

@@ -10,7 +10,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -74,7 +74,7 @@ def read_header(path: Path) -> Header:
 
 def open_map(path: Path, header: Header) -> NDArray[Any]:
     """The array as a read-only memory map."""
-    order = "F" if header.fortran_order else "C"
+    order: Literal["C", "F"] = "F" if header.fortran_order else "C"
     return np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape, order=order)
 
 
@@ -87,14 +87,11 @@ def header_bytes(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
-    """A new .npy of that shape with its room on the disk reserved, so that a disk that is too small shows at once."""
+    """A new .npy of that shape and full size, whose rows are still to be written."""
     header = header_bytes(shape, dtype)
-    size = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
     with path.open("wb", buffering=0) as file:
         file.write(header)
-        file.truncate(size)
-        if hasattr(os, "posix_fallocate") and size:
-            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(len(header) + math.prod(shape) * np.dtype(dtype).itemsize)
 
 
 def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
@@ -103,7 +100,7 @@ def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
     Plain writes rather than a memory map: what was written does not count as this process's memory, and a full disk is
     an OSError rather than a SIGBUS.
     """
-    rest = memoryview(np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+    rest = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
     offset = len(header_bytes((0, *rows.shape[1:]), rows.dtype))
     with path.open("r+b", buffering=0) as file:
         file.seek(offset + start * math.prod(rows.shape[1:]) * rows.dtype.itemsize)
@@ -112,16 +109,9 @@ def write_rows(path: Path, start: int, rows: NDArray[Any]) -> None:
 
 
 def finish(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
-    """Writes the final header over the first one, whose number of rows was not known yet, and syncs the file."""
+    """Writes the final header over the first one, whose number of rows was not known yet."""
     with path.open("r+b", buffering=0) as file:
         file.write(header_bytes(shape, dtype))
-        os.fsync(file.fileno())
-
-
-def sync(path: Path) -> None:
-    """Returns when everything written to the file is on the disk."""
-    with path.open("r+b", buffering=0) as file:
-        os.fsync(file.fileno())
 
 
 def _parse(version: tuple[int, int], block: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -131,5 +121,7 @@ def _parse(version: tuple[int, int], block: bytes) -> tuple[tuple[int, ...], boo
             # numpy parses the header as a Python literal (never as code); what it thinks of its style is no concern.
             warnings.simplefilter("ignore")
             return read(io.BytesIO(block), max_header_size=MAX_HEADER)
-    except (ValueError, TypeError, SyntaxError, KeyError, IndexError, MemoryError, RecursionError, OverflowError):
+    except (
+        Exception
+    ):  # parsers meet garbage with a dozen different exceptions (tokenize.TokenError, RecursionError ...)
         raise NpyError("has a damaged .npy header") from None

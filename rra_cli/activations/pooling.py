@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core.fields import identity
+
 if TYPE_CHECKING:
     import torch
 
@@ -32,15 +34,15 @@ class Pooling:
     poolings have none, so it is 1. Raises ValueError.
     """
 
-    pool: Pool = "none"
-    scale: int = 1
+    pool: Pool = identity("none")
+    scale: int = identity(1)
 
     def __post_init__(self) -> None:
         if self.pool not in get_args(Pool):
             raise ValueError(f"there is no pooling {self.pool!r}; known: none, cls, mean, last")
         if self.pool in SPATIAL:
             raise ValueError(
-                f"pooling {self.pool!r} (spatial windows) is not supported by this version; known: none, cls, mean, last"
+                f"pooling {self.pool!r} (spatial windows) is not part of this version; known: none, cls, mean, last"
             )
         if self.scale != 1:
             raise ValueError(f"pooling {self.pool!r} has no window, so its scale is 1, not {self.scale}")

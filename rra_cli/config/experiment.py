@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from rra_cli.core.fields import execution, identity, location, selection
+from rra_cli.core.resources import parse_bytes
 
 if TYPE_CHECKING:
+    from rra_cli.activations.pooling import Pooling
     from rra_cli.data.augment import Augment
     from rra_cli.data.dataset import Dataset
     from rra_cli.methods.method import Method
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
     from rra_cli.neighbors.engine import Engine
     from rra_cli.training.optimizer import Optimizer
 
-POOLINGS = ("none", "cls", "mean", "last")
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-_BYTES = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _CHECKPOINT = re.compile(r"milestones|last|best|epoch_\d{4,}")
 
@@ -78,8 +75,8 @@ class Runtime:
             raise ValueError(f"device is {self.device!r}; expected auto, cpu, cuda or cuda:<number>")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; at least 1 is needed (null takes all)")
-        if self.memory is not None and parse_bytes(self.memory) < 1:
-            raise ValueError(f"memory is {self.memory}; expected a positive size such as 4GB (null is a quarter)")
+        if self.memory is not None:
+            parse_bytes(self.memory)
 
     @property
     def memory_bytes(self) -> int | None:
@@ -111,7 +108,7 @@ class MetricSet:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run is made of. pooling: names, each measured on its own."""
+    """Everything that a run is made of. pooling: by name, each measured on its own."""
 
     name: str = location()
     seed: int = identity()
@@ -120,12 +117,15 @@ class Experiment:
     method: Method = identity()
     augment: Augment = identity()
     optimizer: Optimizer = identity()
-    pooling: tuple[str, ...] = selection()
+    pooling: Mapping[str, Pooling] = selection()
     neighbors: Engine = identity()
     metrics: MetricSet = selection()
     activations: ActivationsConfig = identity(default_factory=ActivationsConfig)
     runtime: Runtime = execution(default_factory=Runtime)
     store: StoreConfig = location(default_factory=StoreConfig)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pooling", MappingProxyType(dict(self.pooling)))
 
     @property
     def store_root(self) -> Path:
@@ -136,13 +136,3 @@ class Experiment:
 def outputs_root() -> Path:
     """The folder that run folders and the store lie in: RRA_OUTPUTS, else `outputs` in the working directory."""
     return Path(os.environ.get("RRA_OUTPUTS") or "outputs").expanduser().absolute()
-
-
-def parse_bytes(size: int | str) -> int:
-    """`4GB`, `512 MiB` or a number of bytes as bytes. Raises ValueError for anything else."""
-    if isinstance(size, int):
-        return size
-    match = _BYTES.fullmatch(size)
-    if match is None or match[2].upper() not in UNITS:
-        raise ValueError(f"memory is {size!r}; expected a size such as 4GB, 512MiB or a number of bytes")
-    return int(float(match[1]) * UNITS[match[2].upper()])

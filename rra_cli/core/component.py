@@ -74,8 +74,8 @@ def plugins() -> list[Any]:
     return sorted(entry_points(group=PLUGIN_GROUP), key=lambda plugin: plugin.name)
 
 
-def _concrete_subclasses(base: type) -> list[type[Any]]:
-    found = []
+def _concrete_subclasses(base: type[Any]) -> list[type[Any]]:
+    found: list[type[Any]] = []
     for cls in base.__subclasses__():
         if "name" in vars(cls) and not inspect.isabstract(cls):
             found.append(cls)

@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f"{LEFTOVER}{secrets.token_hex(4)}-{path.name}")
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         boundary(f"write {path.name}: begin")
         try:
             yield temporary
@@ -92,12 +92,22 @@ def publish_folder(source: Path, target: Path) -> None:
             for name in names:
                 sync(Path(folder, name))
             sync(Path(folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         boundary(f"publish {target.name}: flushed")
         move_new(source, target)
         boundary(f"publish {target.name}: renamed")
         sync(target.parent)
         sync(source.parent)
+
+
+def make_folder(path: Path) -> Path:
+    """Creates the folder and its parents; `UserError` where that is not possible."""
+    with explained(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path)) from error
+    return path
 
 
 def move_new(source: Path, target: Path) -> None:
@@ -169,7 +179,7 @@ def explanation(error: OSError, path: Path, needed: int | None = None) -> UserEr
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         what = "the file system is read-only" if error.errno == errno.EROFS else "permission denied"
         return UserError(f"cannot write {path}: {what}", f"make it writable, or {where} that is")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST) and not isinstance(error, FileExistsError):
+    if error.errno == errno.ENOTDIR:
         return UserError(f"cannot write {path}: a file lies where a folder is needed", f"move it away, or {where}")
     return None
 

@@ -53,7 +53,7 @@ def free_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup
 
 
 def container_headroom(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """For every memory limit of this process's control groups (version 1 and 2): limit - used, page cache not counted."""
+    """For every memory limit of this process's control groups (version 1 and 2): limit - used without page cache."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:

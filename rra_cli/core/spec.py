@@ -73,7 +73,7 @@ class Spec:
 def canonical_json(value: Any) -> str:
     """One text per value: keys sorted, no spaces, ASCII. Whole numbers, fractions and booleans stay distinct.
 
-    Raises ValueError for NaN and infinity, TypeError for what JSON does not know, numpy numbers included.
+    Raises ValueError for NaN and infinity, TypeError for what JSON does not know.
     """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 

@@ -1,9 +1,10 @@
-"""The base of all augmentations: parameters are drawn per sample, on the device, from one generator."""
+"""The base of all augmentations: parameters are drawn per sample, from one generator; and the one that does nothing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -16,4 +17,19 @@ class Augment(Component, ABC):
 
     @abstractmethod
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Images `(n, c, h, w)` float32 in [0, 1] to the same shape, type and range; parameters drawn per sample."""
+        """Images `(n, c, h, w)` float32 in [0, 1] to the same shape, type and range; parameters drawn per sample.
+
+        The parameters are drawn on the generator's device and moved to the images': with a CPU generator they are the
+        same on every device.
+        """
+
+
+@dataclass(frozen=True)
+class NoAugment(Augment):
+    """Training images as they are."""
+
+    name: ClassVar[str] = "none"
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The images themselves; draws nothing."""
+        return images

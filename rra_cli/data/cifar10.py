@@ -58,9 +58,7 @@ class Cifar10(ImageDataset):
         root, batches = data_root(self.root), BATCHES[split]
         ensure_files("CIFAR-10", root, batches, download_cifar10 if self.download else None, (*FILES, META))
         images, labels = zip(*(read_batch(root, batch) for batch in batches), strict=True)
-        return Samples(
-            np.concatenate(images), np.concatenate(labels), np.arange(self.sizes[split], dtype=np.int64)
-        )
+        return Samples(np.concatenate(images), np.concatenate(labels), np.arange(self.sizes[split], dtype=np.int64))
 
     def checksums(self) -> dict[str, str]:
         """File -> "md5:..." of the batches that are there."""
@@ -75,8 +73,8 @@ def read_batch(root: Path, batch: OfficialFile) -> tuple[NDArray[np.uint8], NDAr
     """
     content = read_verified(root, batch)
     with warnings.catch_warnings():
-        # Written by Python 2's numpy (dtype(..., align=0)), which today's numpy remarks on.
-        warnings.simplefilter("ignore")
+        # numpy 2.4.0 to 2.4.4 remark on dtype(..., align=0), as Python 2's numpy pickled it (numpy pull request 31177).
+        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
         entry = pickle.loads(content, encoding="latin1")
     return entry["data"].reshape(-1, 3, 32, 32), np.asarray(entry["labels"], dtype=np.int64)
 

@@ -83,7 +83,8 @@ def parse_idx(content: bytes, shape: tuple[int, ...], path: Path) -> NDArray[np.
             f"{start + math.prod(shape):,} bytes in all; found {content[:start].hex()} and {len(content):,} bytes",
             "delete it and run again with dataset.download=true, or copy the official file there, unpacked",
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    # A copy: torch does not like arrays that cannot be written to.
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()
 
 
 def download_mnist(folder: Path) -> None:

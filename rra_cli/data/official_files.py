@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rra_cli.core import files
 from rra_cli.errors import UserError
 
 ROOT_VARIABLE = "RRA_DATA"
@@ -52,9 +53,9 @@ def checksum(content: bytes, algorithm: Literal["md5", "sha256"]) -> str:
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
 
 
-def missing_files(root: Path, files: Sequence[OfficialFile]) -> list[str]:
+def missing_files(root: Path, wanted: Sequence[OfficialFile]) -> list[str]:
     """The paths (below root) that are not there."""
-    return [file.path for file in files if not (root / file.path).is_file()]
+    return [file.path for file in wanted if not (root / file.path).is_file()]
 
 
 def read_verified(root: Path, file: OfficialFile) -> bytes:
@@ -63,7 +64,9 @@ def read_verified(root: Path, file: OfficialFile) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}", "check the file and its permissions") from None
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or error}", "check the file and its permissions"
+        ) from None
     found = checksum(content, file.algorithm)
     if found != file.digest:
         raise UserError(
@@ -74,10 +77,10 @@ def read_verified(root: Path, file: OfficialFile) -> bytes:
     return content
 
 
-def checksums_of(root: Path, files: Sequence[OfficialFile]) -> dict[str, str]:
+def checksums_of(root: Path, wanted: Sequence[OfficialFile]) -> dict[str, str]:
     """Path below root -> "md5:..." or "sha256:..." of the files that are there, computed now."""
     found = {}
-    for file in files:
+    for file in wanted:
         if (root / file.path).is_file():
             found[file.path] = f"{file.algorithm}:{checksum((root / file.path).read_bytes(), file.algorithm)}"
     return found
@@ -115,7 +118,7 @@ def ensure_files(
 
 def _fetch(root: Path, published: Sequence[OfficialFile], download: Callable[[Path], None]) -> None:
     """Download beside the destination, check every file, then move in those that are missing, each at once."""
-    with _folder(root), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+    with _folder(root), tempfile.TemporaryDirectory(prefix=files.LEFTOVER, dir=root) as temporary:
         with _socket_timeout(_TIMEOUT_SECONDS), _bars_only_on_a_terminal():
             download(Path(temporary))
         for file in published:
@@ -124,7 +127,10 @@ def _fetch(root: Path, published: Sequence[OfficialFile], download: Callable[[Pa
             target = root / file.path
             if not target.exists():  # a file of the user's own is never replaced
                 target.parent.mkdir(parents=True, exist_ok=True)
+                files.sync(Path(temporary) / file.path)
+                files.boundary(f"data {file.path}: flushed")
                 os.replace(Path(temporary) / file.path, target)
+                files.boundary(f"data {file.path}: renamed")
 
 
 @contextlib.contextmanager

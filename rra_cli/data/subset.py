@@ -99,7 +99,7 @@ def _ranks_within_class(labels: NDArray[np.int64], seed: int, stream: int) -> tu
 
 
 def _random(seed: int, *stream: int) -> np.random.RandomState:
-    return np.random.RandomState([seed, *stream])  # noqa: NPY002  (its stream is frozen, a Generator's is not)
+    return np.random.RandomState([seed, *stream])
 
 
 def check_labels(labels: NDArray[np.int64], what: str) -> None:

@@ -24,7 +24,7 @@ class Batch:
 
 
 class Objective(nn.Module, ABC):
-    """A loss with whatever it trains beside the encoder (projector, momentum encoder, queue) as sub-modules and buffers.
+    """A loss with what it trains beside the encoder (projector, momentum encoder, queue) as sub-modules and buffers.
 
     Its `state_dict` is part of the checkpoint, so a resumed run goes on exactly; the encoder itself is not a
     sub-module of it.
@@ -38,7 +38,7 @@ class Objective(nn.Module, ABC):
         their names are the same in every step.
         """
 
-    def after_step(self, encoder: nn.Module) -> None:  # noqa: B027 - most objectives have nothing to do here
+    def after_step(self, encoder: nn.Module) -> None:
         """Called after every optimiser step: momentum update, queue."""
 
 

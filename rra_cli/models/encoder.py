@@ -24,7 +24,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A torch module that maps images `(n, c, h, w)` to its last layer, and its layers in order; layer 0 is the input."""
+    """A module that maps images `(n, c, h, w)` to its last layer, and its layers in order; layer 0 is the input."""
 
     module: nn.Module
     layers: tuple[Layer, ...]

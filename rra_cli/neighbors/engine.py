@@ -21,6 +21,10 @@ class Engine(Component, ABC):
 
     k: int | None = selection(None)
 
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 1:
+            raise ValueError(f"k is {self.k}; at least 1 is needed (null chooses by the number of samples and classes)")
+
     @property
     @abstractmethod
     def prefix_stable(self) -> bool:

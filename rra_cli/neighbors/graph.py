@@ -7,8 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.errors import UserError
 
-@dataclass(frozen=True)
+
+class InputError(UserError, ValueError):
+    """Arrays, graphs or parameters that do not fit what is asked of them; a `ValueError` for callers in a notebook."""
+
+
+@dataclass(frozen=True, eq=False)
 class NeighborGraph:
     """The k nearest neighbours of every sample, nearest first; ties by lower id.
 

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rra_cli.report.glossary import short_label, term
-from rra_cli.report.layer_axis import layer_ticks, stage_bands
+from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
 from rra_cli.report.run import Checkpoint, Run, Series, Variant
-from rra_cli.report.style import LineStyle, figure, line_style
+from rra_cli.report.style import LineStyle, figure, legend_line, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # 95 % of a normal distribution lies within so many standard errors.
 NORMAL_95 = 1.96
-# More lines than this in one panel: one panel a split.
+# More lines than this: one panel a metric and split.
 _MOST_LINES = 6
+# Of the axes alone; room for names and legend is added, so that long names do not squeeze the curves.
+_PANEL_INCHES = 1.55
+_LEGEND_ROW_INCHES = 0.145
 
 Identity = tuple[str, Checkpoint, Variant]
 
@@ -37,31 +41,53 @@ def curve(run: Run, metrics: Sequence[str]) -> Figure:
         for split in run.splits
         if (found := run.series(metric, checkpoint, split, variant)) is not None
     ]
-    identities = list(dict.fromkeys(_identity(line) for line in series))
+    panels = _panels(series)
+    # Where every metric has its own panels, the same colour may mean the same pooling in all of them.
+    identify = _identity if len(panels) == 1 else _identity_within_metric
+    identities = list(dict.fromkeys(identify(line) for line in series))
     splits = [split for split in run.splits if any(line.split == split for line in series)]
-    panels = [[split] for split in splits] if len(series) > _MOST_LINES and len(splits) > 1 else [splits]
-    made, all_axes = figure(1.35 + 1.25 * len(panels), rows=len(panels), sharex=True, sharey=True)
-    for axes, shown in zip(all_axes, panels, strict=True):
-        for line in series:
-            if line.split in shown:
-                style = line_style(identities.index(_identity(line)), splits.index(line.split), len(identities) == 1)
-                draw_series(axes, line, style)
-        if len(panels) > 1:
-            axes.set_title(shown[0], loc="right", pad=3)
-        _finish(axes, run, metrics)
+    handles = _legend_entries(identities, splits, apart=len(panels) > 1)
+    made, all_axes = figure(1.0, rows=len(panels), sharex=True, sharey=True)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        for line in panel:
+            style = line_style(identities.index(identify(line)), splits.index(line.split), len(identities) == 1)
+            draw_series(axes, line, style)
+        handles += _references(axes, run, panel, splits, alone=len(identities) == 1)
+        _finish(axes, run, panel, apart=len(panels) > 1)
     layer_ticks(all_axes[-1], run.layers)
     for axes in all_axes[:-1]:
         axes.tick_params(axis="x", which="both", labelbottom=False)
-    extra = _references(all_axes, panels, run, metrics, series, identities)
-    _legend(made, identities, splits, series, extra, by_panel=len(panels) > 1)
+    if any(line.empty for line in series):
+        handles.append(legend_line("no value", color="0.2", marker="x", linestyle="none"))
+    unique = {str(handle.get_label()): handle for handle in handles}
+    columns = 2 if max(map(len, unique)) > 14 else 3
+    made.set_figheight(
+        _PANEL_INCHES * (1.0 if len(panels) == 1 else 0.75) * len(panels)
+        + names_inches(run.layers)
+        + _LEGEND_ROW_INCHES * -(-len(unique) // columns)
+        + 0.25
+    )
+    if len(unique) > 1:
+        made.legend(handles=list(unique.values()), loc="outside lower center", ncols=columns, borderaxespad=0.1)
     return made
+
+
+def _panels(series: Sequence[Series]) -> list[list[Series]]:
+    """All lines together where they are few, else a panel per metric and split."""
+    if len(series) <= _MOST_LINES:
+        return [list(series)]
+    apart: dict[tuple[str, str], list[Series]] = {}
+    for line in series:
+        apart.setdefault((line.metric, line.split), []).append(line)
+    return list(apart.values())
 
 
 def draw_series(axes: Axes, line: Series, style: LineStyle) -> None:
     """One line with its band and the marks of its missing values."""
     at = np.arange(len(line.value))
     dense = len(at) > 30
-    axes.plot(at, line.value, **style.keywords(), zorder=3, **({"markersize": 2.0} if dense else {}), gid="series")
+    keywords = style.keywords() | ({"markersize": 2.0} if dense else {})
+    axes.plot(at, line.value, **keywords, zorder=3, gid="series")
     if np.isfinite(line.std_error).any():
         low, high = line.value - NORMAL_95 * line.std_error, line.value + NORMAL_95 * line.std_error
         axes.fill_between(at, low, high, color=style.colour, alpha=0.22, linewidth=0, zorder=2)
@@ -82,84 +108,63 @@ def _identity(line: Series) -> Identity:
     return line.metric, line.checkpoint, line.variant
 
 
-def _finish(axes: Axes, run: Run, metrics: Sequence[str]) -> None:
+def _identity_within_metric(line: Series) -> Identity:
+    return "", line.checkpoint, line.variant
+
+
+def _finish(axes: Axes, run: Run, panel: Sequence[Series], *, apart: bool) -> None:
+    metrics = list(dict.fromkeys(line.metric for line in panel))
     label = term(metrics[0]).label
-    axes.set_ylabel(label if len(label) < 28 else short_label(metrics[0]))
+    if apart or len(label) > 28:
+        label = short_label(metrics[0])
+    axes.set_ylabel(f"{label}, {panel[0].split}" if apart else label)
     axes.set_xlim(-0.5, len(run.layers) - 0.5)
     if metrics[0].startswith("nncs"):
         axes.set_ylim(0.0, 1.02)
+    elif not any(np.isfinite(line.value).any() for line in panel):
+        axes.set_ylim(0.0, 1.0)
     elif metrics[0].startswith("id_"):
         axes.set_ylim(bottom=0.0)
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     stage_bands(axes, run.stages)
 
 
-def _references(
-    all_axes: Sequence[Axes],
-    panels: Sequence[Sequence[str]],
-    run: Run,
-    metrics: Sequence[str],
-    series: Sequence[Series],
-    identities: Sequence[Identity],
-) -> list[Any]:
-    """Chance levels, and beside NNCS the classification accuracy that it can be held against; returns legend entries."""
-    from matplotlib.lines import Line2D
-
-    handles: list[Any] = []
-    levels = {line.split: float(np.nanmean(line.chance)) for line in series if np.isfinite(line.chance).any()}
-    for axes, shown in zip(all_axes, panels, strict=True):
-        for level in sorted({round(levels[split], 4) for split in shown if split in levels}):
-            axes.axhline(level, color="0.45", linewidth=0.9, linestyle=(0, (1, 1)), zorder=1, gid="chance")
-    if levels:
-        handles.append(Line2D([], [], color="0.45", linewidth=0.9, linestyle=(0, (1, 1)), label="chance level"))
-    if metrics[0].startswith("nncs"):
-        splits = [split for shown in panels for split in shown]
-        for axes, shown in zip(all_axes, panels, strict=True):
-            for split in shown:
-                accuracy = run.accuracy(split, run.main_checkpoint)
-                if np.isfinite(accuracy):
-                    style = line_style(0, splits.index(split), len(identities) == 1)
-                    colour = style.colour if len(identities) == 1 else "0.2"
-                    mark = {"color": colour, "marker": "_*"[1], "markerfacecolor": colour if style.filled else "white"}
-                    axes.axhline(accuracy, color=colour, linewidth=0.6, linestyle=style.dashes, zorder=1, gid="accuracy")
-                    right = len(run.layers) - 0.5
-                    axes.plot([right], [accuracy], **mark, markersize=6, linestyle="none", clip_on=False, zorder=4)
-                    label = f"accuracy, {split} {accuracy:.3f}"
-                    handles.append(Line2D([], [], **mark, linewidth=0.6, linestyle=style.dashes, markersize=5, label=label))
+def _references(axes: Axes, run: Run, panel: Sequence[Series], splits: Sequence[str], *, alone: bool) -> list[Line2D]:
+    """Chance levels, and beside NNCS the accuracy that it can be held against; returns legend entries."""
+    handles: list[Line2D] = []
+    dotted: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "linestyle": (0, (1, 1))}
+    chances = [line.chance[np.isfinite(line.chance)] for line in panel]
+    for level in sorted({round(float(chance.mean()), 4) for chance in chances if len(chance)}):
+        axes.axhline(level, **dotted, zorder=1, gid="chance")
+        handles.append(legend_line("chance level", **dotted))
+    if not panel[0].metric.startswith("nncs"):
+        return handles
+    for split in dict.fromkeys(line.split for line in panel):
+        accuracy = run.accuracy(split, run.main_checkpoint)
+        if np.isfinite(accuracy):
+            style = line_style(0, splits.index(split), alone)
+            colour = style.colour if alone else "0.2"
+            line: dict[str, Any] = {"color": colour, "linestyle": style.dashes, "linewidth": 0.6}
+            star: dict[str, Any] = {"marker": "*", "markerfacecolor": colour if style.filled else "white"}
+            axes.axhline(accuracy, **line, zorder=1, gid="accuracy")
+            axes.plot([len(run.layers) - 0.5], [accuracy], color=colour, **star, markersize=6, clip_on=False, zorder=4)
+            handles.append(legend_line(f"accuracy, {split} {accuracy:.3f}", **line, **star, markersize=5))
     return handles
 
 
-def _legend(
-    made: Figure,
-    identities: Sequence[Identity],
-    splits: Sequence[str],
-    series: Sequence[Series],
-    extra: Sequence[Any],
-    *,
-    by_panel: bool,
-) -> None:
-    """Below the axes: what colours and markers mean, what dashes mean, and reference lines."""
-    from matplotlib.lines import Line2D
-
-    handles: list[Any] = []
-    alone = len(identities) == 1
-    if not alone:
-        for number, identity in enumerate(identities):
-            style = line_style(number, 0, False)
-            handles.append(Line2D([], [], **style.keywords(), label=_title(identity, identities)))
-    if not by_panel and (len(splits) > 1 or alone):
-        for number, split in enumerate(splits):
-            style = line_style(0, number, alone)
-            if alone:
-                handles.append(Line2D([], [], **style.keywords(), label=split))
-            else:
-                handles.append(Line2D([], [], color="0.2", linestyle=style.dashes, label=split))
-    handles.extend(extra)
-    if any(line.empty for line in series):
-        handles.append(Line2D([], [], color="0.2", marker="x", linestyle="none", label="no value"))
-    if len(handles) > 1 or extra:
-        widest = max(len(str(handle.get_label())) for handle in handles)
-        made.legend(handles=handles, loc="outside lower center", ncols=2 if widest > 14 else 3, borderaxespad=0.1)
+def _legend_entries(identities: Sequence[Identity], splits: Sequence[str], *, apart: bool) -> list[Line2D]:
+    """What colours and markers mean, and what dashes mean where splits share a panel."""
+    if len(identities) == 1:
+        styles = [line_style(0, number, True) for number in range(len(splits))]
+        return [legend_line(split, **style.keywords()) for style, split in zip(styles, splits, strict=True)]
+    handles = [
+        legend_line(_title(identity, identities), **line_style(number, 0, False).keywords())
+        for number, identity in enumerate(identities)
+    ]
+    if len(splits) > 1 and not apart:
+        dashes = [line_style(0, number, False).dashes for number in range(len(splits))]
+        handles += [legend_line(s, color="0.2", linestyle=dash) for dash, s in zip(dashes, splits, strict=True)]
+    return handles
 
 
 def _title(identity: Identity, identities: Sequence[Identity]) -> str:

@@ -9,7 +9,7 @@ RRA = "Hryniowski (2024), A Representational Response Analysis Framework for Con
 
 @dataclass(frozen=True)
 class Term:
-    """label: on axes. definition: one sentence with the formula. reading: what high and low values say. source: paper."""
+    """label: on axes. definition: a sentence with the formula. reading: what high and low values say. source: paper."""
 
     label: str
     definition: str
@@ -33,7 +33,7 @@ CLASS_SIMILARITY = Term(
 )
 LAYER_SIMILARITY = Term(
     "nearest-neighbour layer similarity",
-    "NNLS: the intersection over the union of a sample's k nearest neighbours in two layers, averaged over the samples.",
+    "NNLS: the intersection over the union of a sample's k nearest neighbours in two layers, averaged over samples.",
     "From near 0 (the layers arrange the data differently) to 1 (the same neighbours); bright blocks along the "
     "diagonal are stages that keep neighbourhoods together.",
     f"{RRA}, eq. 3.2 and 3.3",
@@ -51,11 +51,13 @@ def term(metric: str) -> Term:
     return Term(metric, "", "", "")
 
 
+_SHORT = {"id_twonn": "ID", "id_": "ID", "nncs": "NNCS", "nnls": "NNLS"}
+
+
 def short_label(metric: str) -> str:
     """What a legend calls the metric."""
-    names = {"id_": "ID", "nncs": "NNCS", "nnls": "NNLS"}
-    for prefix, name in names.items():
+    for prefix, name in _SHORT.items():
         if metric.startswith(prefix):
-            rest = metric[len(prefix) :].replace("_", " ").strip()
+            rest = metric.removeprefix(prefix).replace("_", " ").strip()
             return f"{name} {rest}".strip()
     return metric

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.report.layer_axis import layer_ticks, stage_lines
+from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_lines
 from rra_cli.report.run import Checkpoint, Run, Variant
-from rra_cli.report.style import figure
+from rra_cli.report.style import WIDTH, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 # Up to so many rows the values stand in their cells.
 MOST_ANNOTATED = 16
+_BAR_INCHES = 0.55
 
 
 def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64] | None:
@@ -34,7 +34,9 @@ def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) 
     frame = frame[same]
     if frame.empty:
         return None
-    frame = frame.sort_values(["n_samples", "k"], ascending=False, kind="stable").drop_duplicates(["layer_a", "layer_b"])
+    frame = frame.sort_values(["n_samples", "k"], ascending=False, kind="stable").drop_duplicates(
+        ["layer_a", "layer_b"]
+    )
     order = list(run.layers)
     table = frame.set_index(["layer_a", "layer_b"])["nnls"].unstack("layer_b")
     return table.reindex(index=order, columns=order).to_numpy(float)
@@ -42,27 +44,37 @@ def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) 
 
 def nnls_map(run: Run, matrix: NDArray[np.float64]) -> Figure:
     """The layer × layer map with the boundaries of stages; hatched where there is no value."""
-    made, (axes,) = figure(3.15)
+    names = names_inches(run.layers, size=6.0)
+    side = WIDTH - names - _BAR_INCHES
+    made, (axes,) = figure(side + names + 0.2)
     image = draw_map(axes, matrix, low=0.0, high=1.0)
-    layer_ticks(axes, run.layers, inches=2.1, size=6.0)
-    layer_ticks(axes, run.layers, axis="y", inches=2.1, size=6.0)
+    layer_ticks(axes, run.layers, inches=side, size=6.0)
+    layer_ticks(axes, run.layers, axis="y", inches=side, size=6.0)
     stage_lines(axes, run.stages)
-    bar = made.colorbar(image, ax=axes, fraction=0.046, pad=0.02, ticks=[0, 0.25, 0.5, 0.75, 1])
-    bar.set_label("NNLS")
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    colour_bar(made, image, axes, "NNLS")
     return made
 
 
-def draw_map(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float) -> AxesImage:
-    """An image of the matrix with one hatched cell for every missing value, and the values where they fit."""
+def colour_bar(made: Figure, image: AxesImage, axes: Any, label: str) -> None:
+    """A thin bar as high as the map."""
+    bar = made.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label(label)
+    bar.ax.tick_params(labelsize=6.0)
+
+
+def draw_map(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float, annotated: bool = True) -> AxesImage:
+    """An image of the matrix, hatched where there is no value, with the values in their cells where they fit."""
     from matplotlib.patches import Rectangle
 
-    image = axes.imshow(matrix, vmin=low, vmax=high, interpolation="nearest", aspect="auto")
+    masked = np.ma.masked_invalid(matrix)
+    image = axes.imshow(masked, vmin=low, vmax=high, interpolation="nearest", aspect="auto", zorder=1)
     axes.spines[["top", "right"]].set_visible(True)
-    for row, column in np.argwhere(np.isnan(matrix)):
-        cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="0.85", edgecolor="0.4", hatch="////", linewidth=0)
-        axes.add_patch(cell)
-    if max(matrix.shape) <= MOST_ANNOTATED:
+    if np.isnan(matrix).any():
+        # Missing cells are transparent: one hatched ground behind them all.
+        axes.add_patch(
+            Rectangle((0, 0), 1, 1, transform=axes.transAxes, fc="0.88", ec="0.45", hatch="/////", lw=0, zorder=0)
+        )
+    if annotated and max(matrix.shape) <= MOST_ANNOTATED:
         annotate(axes, matrix, low=low, high=high)
     return image
 
@@ -73,9 +85,9 @@ def annotate(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             dark = (value - low) / ((high - low) or 1.0) < 0.5
-            axes.text(
-                *(column, row, cell_text(value)), ha="center", va="center", fontsize=size, color="w" if dark else "k"
-            )
+            text = axes.text(column, row, cell_text(value), ha="center", va="center", fontsize=size)
+            text.set_color("white" if dark else "black")
+            text.set_in_layout(False)  # it lies within its cell, so the layout need not measure it
 
 
 def cell_text(value: float) -> str:
@@ -84,11 +96,3 @@ def cell_text(value: float) -> str:
         return f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
     text = f"{value:.2f}"
     return "1" if text == "1.00" else "0" if text in ("0.00", "-0.00") else text.replace("0.", ".", 1)
-
-
-def class_map(axes: Axes, matrix: NDArray[np.float64], names: Sequence[str]) -> AxesImage:
-    """A class × class map of fractions, rows adding up to 1."""
-    image = draw_map(axes, matrix, low=0.0, high=1.0)
-    layer_ticks(axes, names, inches=1.2, size=5.5)
-    layer_ticks(axes, names, axis="y", inches=1.2, size=5.5)
-    return image

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS_PER_INCH = 72.0
-_LONGEST_NAME = 22
+LONGEST_NAME = 18
 _CHARACTER = 0.6  # mean width of a character in units of the font size
 
 
@@ -21,7 +21,7 @@ def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: f
     Font sizes in points; horizontal names where they fit, upright ones otherwise. Every layer keeps its tick.
     """
     room = inches * _POINTS_PER_INCH / max(1, len(layers))
-    names = [_plain(shorten(layer, _LONGEST_NAME)) for layer in layers]
+    names = [plain(shorten(layer, LONGEST_NAME)) for layer in layers]
     flat = axis == "x" and max(map(len, names), default=0) * size * _CHARACTER + 3 <= room
     height = size * 1.25
     step = 1 if flat else max(1, -(-int(height * 100) // max(1, int(room * 100))))
@@ -39,6 +39,12 @@ def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: f
         axes.tick_params(axis="x", rotation=0 if flat else 90, labelsize=size)
     else:
         axes.tick_params(axis="y", labelsize=size)
+
+
+def names_inches(layers: Sequence[str], *, size: float = 6.5) -> float:
+    """The room that upright layer names take, so that a figure can be made that much higher."""
+    longest = max((len(shorten(layer, LONGEST_NAME)) for layer in layers), default=0)
+    return longest * size * _CHARACTER / _POINTS_PER_INCH
 
 
 def stage_runs(stages: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -62,7 +68,7 @@ def stage_bands(axes: Axes, stages: Sequence[str], *, inches: float = 2.7) -> No
             axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0)
         if name and len(name) * 6.0 * _CHARACTER <= room * (last - first + 1):
             axes.text(
-                *((first + last) / 2, 1.01, _plain(name)),
+                *((first + last) / 2, 1.01, plain(name)),
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
@@ -80,6 +86,6 @@ def stage_lines(axes: Axes, stages: Sequence[str]) -> None:
             draw(last + 0.5, color="black", linewidth=0.6, zorder=2)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib shows as it is: a layer may have a dollar in its name, which would start a formula."""
     return "".join(character if character.isprintable() else "?" for character in text).replace("$", r"\$")

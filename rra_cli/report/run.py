@@ -61,7 +61,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Series:
-    """One metric along the layers of one checkpoint, split and pooling; arrays `(n_layers,)`, NaN where there is none."""
+    """One metric along the layers of one checkpoint, split and pooling; arrays `(n_layers,)`, NaN for no value."""
 
     metric: str
     checkpoint: Checkpoint
@@ -100,7 +100,11 @@ class Run:
     def splits(self) -> tuple[str, ...]:
         """The measured splits, train first."""
         found = [str(split) for split in self.tables.layers["split"].unique()]
-        return tuple(sorted(found, key=lambda split: (("train", "test").index(split) if split in ("train", "test") else 2, split)))
+        return tuple(
+            sorted(
+                found, key=lambda split: (("train", "test").index(split) if split in ("train", "test") else 2, split)
+            )
+        )
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
@@ -111,12 +115,14 @@ class Run:
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The checkpoints by epoch; where two names mean the same weights, `last` goes before a milestone before `best`."""
+        """The checkpoints by epoch; of two names for the same weights `last` goes first, `best` comes last."""
+        import pandas as pd
+
         rank = {"last": 0, "best": 2}
         rows = self.tables.layers[["checkpoint", "epoch"]].drop_duplicates().itertuples(index=False)
         found: dict[Any, Checkpoint] = {}
         for label, epoch in sorted(rows, key=lambda row: rank.get(row[0], 1)):
-            known = None if epoch != epoch or epoch is None or str(epoch) == "<NA>" else int(epoch)
+            known = None if pd.isna(epoch) else int(epoch)
             found.setdefault(label if known is None else known, Checkpoint(str(label), known))
         return tuple(sorted(found.values(), key=lambda c: (-1 if c.epoch is None else c.epoch, c.label)))
 
@@ -171,11 +177,13 @@ class Run:
 
     def accuracy(self, split: str, checkpoint: Checkpoint) -> float:
         """Classification accuracy on the split at the checkpoint's epoch; NaN where none was logged."""
-        column = f"{split}_accuracy"
-        if self.training is None or column not in self.training or checkpoint.epoch is None:
-            return float("nan")
-        at = self.training.loc[self.training["epoch"] == checkpoint.epoch, column]
-        return float(at.iloc[-1]) if len(at) else float("nan")
+        if self.training is not None and checkpoint.epoch is not None:
+            at = self.training[self.training["epoch"] == checkpoint.epoch]
+            # What was measured was not augmented, so that is the accuracy to hold it against.
+            for column in (f"{split}_clean_accuracy", f"{split}_accuracy"):
+                if column in at and at[column].notna().any():
+                    return float(at[column].iloc[-1])
+        return float("nan")
 
     @staticmethod
     def _measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -197,9 +205,7 @@ def load_run(run_folder: Path) -> Run:
 
 
 def _name(config: Mapping[str, Any], run_folder: Path) -> str:
-    given = config["experiment"] if "experiment" in config else None
-    if isinstance(given, Mapping) and "name" in given:
-        given = given["name"]
+    given = config.get("experiment")
     if isinstance(given, str) and given:
         return given
     return run_folder.resolve().name.partition("_")[2] or run_folder.resolve().name

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 WIDTH = 8.5 / 2.54  # inches: one column of a two-column page
 PNG_DPI = 200
+KINDS = ("png", "svg")
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same everywhere
@@ -76,9 +79,9 @@ class LineStyle:
 def line_style(identity: int, split: int, alone: bool) -> LineStyle:
     """The style of line number `identity` on split number `split`; `alone`: splits are all there is to tell apart."""
     number = split if alone else identity
-    return LineStyle(
-        COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], DASHES[split % len(DASHES)], split == 0
-    )
+    # Where the colours start again, the markers do not.
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    return LineStyle(COLOURS[number % len(COLOURS)], marker, DASHES[split % len(DASHES)], split == 0)
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def styled() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
+        matplotlib.rcParams.update(cast(Any, _RC))  # typed as the Literal of all its keys
         yield
 
 
@@ -101,13 +104,29 @@ def figure(height: float, rows: int = 1, columns: int = 1, **keywords: Any) -> t
     return made, list(axes.flat)
 
 
+def legend_line(label: str, **keywords: Any) -> Line2D:
+    """An entry of a legend, drawn like a line with these keywords."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **keywords)
+
+
 def encode(made: Figure) -> dict[str, bytes]:
     """The figure as `png` and `svg` bytes; equal figures give equal bytes."""
     made.set_dpi(PNG_DPI)
-    made.draw_without_rendering()  # lays it out once for both files
-    made.set_layout_engine("none")
+    with warnings.catch_warnings():
+        # A layer may be named in a script that the font lacks: its letters become boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        return _encode(made)
+
+
+def _encode(made: Figure) -> dict[str, bytes]:
+    engine = made.get_layout_engine()
+    if engine is not None:  # once for both files: laying out costs as much as drawing
+        engine.execute(made)
+        made.set_layout_engine("none")
     encoded = {}
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+    for kind, metadata in zip(KINDS, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
         buffer = io.BytesIO()
         made.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
         encoded[kind] = buffer.getvalue()
@@ -118,7 +137,9 @@ def file_name(*parts: str) -> str:
     """A plain file name (without suffix) of these parts; where characters had to go, a digest keeps names apart."""
     raw = "_".join(part for part in parts if part)
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", raw).strip("-")[:80]
-    return safe if safe == raw else f"{safe}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}".strip("-")
+    return (
+        safe if safe == raw else f"{safe}-{hashlib.sha256(raw.encode('utf-8', 'replace')).hexdigest()[:8]}".strip("-")
+    )
 
 
 def shorten(name: str, length: int) -> str:

@@ -116,21 +116,17 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     path, table = folder / f"{name}.csv", TABLES[name]
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header = next(csv.reader(file), [])
+            header, *rows = list(csv.reader(file)) or [[]]
         lost = [column for column in table.columns if column not in header and column not in table.optional]
         if lost:
             raise ValueError(f"its columns {', '.join(lost)} are missing")
-        numbers = [column for column in header if column not in TEXT and column not in LABELS]
-        frame = pd.read_csv(
-            path,
-            encoding="utf-8",
-            dtype={column: (_number_type(column) if column in numbers else str) for column in header},
-            # Only a number's empty cell is "nothing": a layer may well be called "NA" or "null".
-            keep_default_na=False,
-            na_values={column: [""] for column in numbers},
-            float_precision="round_trip",
-        )
-        return _complete(frame, table, name)
+        ragged = next((at for at, row in enumerate(rows, 2) if len(row) != len(header)), None)
+        if ragged is not None:
+            raise ValueError(f"row {ragged} has {len(rows[ragged - 2])} cells, the header {len(header)}")
+        # Parsed here and not by pandas: its reader takes a layer called "NA" for nothing, and rounds the last digit.
+        columns = zip(*rows, strict=True) if rows else [()] * len(header)
+        cells = {column: _parsed(texts, column) for column, texts in zip(header, columns, strict=True)}
+        return _complete(pd.DataFrame(cells), table, name)
     except (ValueError, csv.Error, UnicodeDecodeError, OSError) as error:
         raise UserError(
             f"{path} cannot be read as the table {name!r}: {error}",
@@ -183,7 +179,9 @@ def _typed(values: Any, column: str) -> pd.Series[Any]:
     try:
         if column in WHOLE:
             return pd.to_numeric(series).astype("Int64")
-        return pd.to_numeric(series.astype(object)).astype("float64") + 0.0  # -0.0 becomes 0.0: equal values, equal bytes
+        return (
+            pd.to_numeric(series.astype(object)).astype("float64") + 0.0
+        )  # -0.0 becomes 0.0: equal values, equal bytes
     except (ValueError, TypeError) as error:
         raise ValueError(f"column {column!r} holds something that is no number: {error}") from error
 
@@ -195,8 +193,11 @@ def _text(value: Any) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _number_type(column: str) -> str:
-    return "Int64" if column in WHOLE else "float64"
+def _parsed(texts: Iterable[str], column: str) -> list[Any]:
+    if column in TEXT or column in LABELS:
+        return list(texts)
+    number = int if column in WHOLE else float
+    return [None if text == "" else number(text) for text in texts]
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -261,6 +262,5 @@ def _parquet(frame: pd.DataFrame, columns: list[str]) -> bytes:
 def _write(path: Path, data: bytes) -> Path:
     from rra_cli.core import files
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, data)
     return path

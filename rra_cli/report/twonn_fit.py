@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.report.layer_axis import plain
 from rra_cli.report.run import Checkpoint, Run, Variant
-from rra_cli.report.style import COLOURS, figure, shorten
+from rra_cli.report.style import COLOURS, figure, number, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +21,7 @@ MOST_LAYERS = 6
 # The density is drawn up to this quantile; the tail is the other figure's.
 _SHOWN = 0.95
 _BINS = 40
+_LAW: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 1.6)), "linewidth": 1.0, "zorder": 3}
 
 Quantiles = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -31,7 +34,7 @@ def chosen_layers(n_layers: int, peak: int | None, most: int = MOST_LAYERS) -> l
     while len(chosen) < most:
         # The middle of the widest gap, so that what is shown covers the network evenly.
         order = sorted(chosen)
-        first, last = max(zip(order, order[1:], strict=False), key=lambda gap: gap[1] - gap[0])
+        first, last = max(pairwise(order), key=lambda gap: gap[1] - gap[0])
         chosen.add((first + last) // 2)
     return sorted(chosen)
 
@@ -54,14 +57,14 @@ def density(levels: NDArray[np.float64], mu: NDArray[np.float64]) -> Quantiles:
 
     Equal ratios share a bin, which takes their mass.
     """
-    levels, mu = levels[levels <= _SHOWN + 1e-9], mu[: np.count_nonzero(levels <= _SHOWN + 1e-9)]
-    step = max(1, len(levels) // _BINS)
-    at = np.unique(np.append(np.arange(0, len(levels), step), len(levels) - 1))
-    edges, last = np.unique(mu[at][::-1], return_index=True)  # of equal edges the one at the highest level
-    mass = np.diff(levels[at][::-1][last], prepend=levels[at][0])[1:]
-    if len(edges) > 1:
-        mass[0] += levels[at][::-1][last[0]] - levels[at][0]
-    return edges, mass / np.diff(edges)
+    shown = levels <= _SHOWN + 1e-9
+    levels, mu = levels[shown], mu[shown]
+    at = np.unique(np.append(np.arange(0, len(levels), max(1, len(levels) // _BINS)), len(levels) - 1))
+    levels, mu = levels[at], mu[at]
+    edges = np.unique(mu)
+    below = levels[np.searchsorted(mu, edges, side="right") - 1]
+    below[0] = levels[0]
+    return edges, np.diff(below) / np.diff(edges)
 
 
 def pareto(mu: NDArray[np.float64], dimension: float) -> NDArray[np.float64]:
@@ -77,37 +80,38 @@ def survival(levels: NDArray[np.float64], mu: NDArray[np.float64]) -> Quantiles:
 
 def mu_distribution(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> Figure | None:
     """The density of μ at chosen layers (steps) with the law that the fitted dimension implies (dashed)."""
-
-    def draw(axes: Axes, found: Quantiles, dimension: float) -> None:
-        edges, height = density(*found)
-        if len(edges) > 1:
-            axes.stairs(height, edges, fill=True, color=COLOURS[5], alpha=0.35)
-            axes.stairs(height, edges, color=COLOURS[0], linewidth=0.8, gid="density")
-            grid = np.linspace(1.0, edges[-1], 200)
-            axes.plot(grid, pareto(grid, dimension), color="black", linestyle=(0, (4, 1.6)), linewidth=1.0, gid="law")
-            axes.set_xlim(1.0, edges[-1])
-        axes.set_ylim(bottom=0.0)
-
-    return _multiples(
-        *(run, checkpoint, split, variant, draw, r"μ = $r_2/r_1$", "density"),
-        labels=("measured", "law for the fitted d"),
-    )
+    return _multiples(run, checkpoint, split, variant, _draw_density, r"μ = $r_2/r_1$", "density")
 
 
 def fit_check(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> Figure | None:
     """-log(1 - F) against log μ at chosen layers (points) with the line of slope d through the origin (dashed)."""
+    return _multiples(run, checkpoint, split, variant, _draw_fit, "log μ", "−log(1 − F)")
 
-    def draw(axes: Axes, found: Quantiles, dimension: float) -> None:
-        x, y = survival(*found)
-        axes.plot(x, y, color=COLOURS[0], marker="o", markersize=1.6, linestyle="none", gid="points")
-        end = min(float(x[-1]), float(y[-1]) / dimension * 1.05) if dimension > 0 else float(x[-1])
-        axes.plot([0.0, end], [0.0, dimension * end], color="black", linestyle=(0, (4, 1.6)), linewidth=1.0, gid="law")
-        axes.set_xlim(left=0.0)
-        axes.set_ylim(bottom=0.0)
 
-    return _multiples(
-        *(run, checkpoint, split, variant, draw, "log μ", "−log(1 − F)"), labels=("measured", "slope = fitted d")
+def _draw_density(axes: Axes, found: Quantiles, dimension: float) -> None:
+    edges, height = density(*found)
+    axes.set_ylim(bottom=0.0)
+    if len(edges) < 2:
+        return
+    axes.stairs(height, edges, fill=True, color=COLOURS[5], alpha=0.35)
+    axes.stairs(height, edges, color=COLOURS[0], linewidth=0.8, label="measured", gid="density")
+    if np.isfinite(dimension):
+        grid = np.linspace(1.0, edges[-1], 200)
+        axes.plot(grid, pareto(grid, dimension), **_LAW, label="law of the fitted d", gid="law")
+    axes.set_xlim(1.0, edges[-1])
+    axes.set_ylim(0.0, 1.05 * max(float(height.max()), dimension if np.isfinite(dimension) else 0.0))
+
+
+def _draw_fit(axes: Axes, found: Quantiles, dimension: float) -> None:
+    x, y = survival(*found)
+    axes.plot(
+        *(x, y), color=COLOURS[0], marker="o", markersize=1.8, markeredgewidth=0, linestyle="none", label="measured"
     )
+    if np.isfinite(dimension) and dimension > 0 and len(x):
+        end = min(float(x[-1]), float(y[-1]) / dimension)
+        axes.plot([0.0, end], [0.0, dimension * end], **_LAW, label="slope d through the origin", gid="law")
+    axes.set_xlim(left=0.0)
+    axes.set_ylim(bottom=0.0)
 
 
 def _multiples(
@@ -115,10 +119,45 @@ def _multiples(
     checkpoint: Checkpoint,
     split: str,
     variant: Variant,
-    draw: object,
+    draw: Callable[[Axes, Quantiles, float], None],
     x_label: str,
     y_label: str,
-    *,
-    labels: tuple[str, str],
 ) -> Figure | None:
-    raise NotImplementedError
+    """One small panel per chosen layer; None where no quantiles were kept."""
+    from matplotlib.ticker import MaxNLocator
+
+    found = quantiles(run, checkpoint, split, variant)
+    if not found:
+        return None
+    dimensions = _dimensions(run, checkpoint, split, variant)
+    here = dimensions[list(found)]
+    peak = int(np.nanargmax(here)) if np.isfinite(here).any() else None
+    positions = [list(found)[at] for at in chosen_layers(len(found), peak)]
+    columns = min(2, len(positions))
+    rows = -(-len(positions) // columns)
+    made, panels = figure(0.55 + 1.05 * rows, rows=rows, columns=columns)
+    for axes, at in zip(panels, positions, strict=False):
+        draw(axes, found[at], float(dimensions[at]))
+        axes.set_title(
+            f"{plain(shorten(run.layers[at], 13))}, d = {number(float(dimensions[at]))}", fontsize=6.8, pad=3
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.tick_params(labelsize=6.0)
+    for axes in panels[len(positions) :]:
+        axes.set_visible(False)
+    made.supxlabel(x_label, fontsize=7.5)
+    made.supylabel(y_label, fontsize=7.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if handles:
+        made.legend(handles, labels, loc="outside upper center", ncols=2, borderaxespad=0.1, markerscale=2.0)
+    return made
+
+
+def _dimensions(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64]:
+    """The fitted dimension of every layer, `(n_layers,)`: `id_twonn`, else another estimate; NaN without any."""
+    for metric in sorted(run.id_metrics, key=lambda name: (name != "id_twonn", not name.startswith("id_twonn"))):
+        series = run.series(metric, checkpoint, split, variant)
+        if series is not None:
+            return series.value
+    return np.full(len(run.layers), np.nan)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from rra_cli.activations.capture import Request, stream
+from rra_cli.activations.stream import Request, stream
 from rra_cli.core.resources import check_disk
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
@@ -52,8 +53,6 @@ class CapturePass:
 
     def build(self, context: Context) -> None:
         """Captures every layer that a missing graph needs."""
-        from torch import nn
-
         store = context.store
         with store.claim(self.spec, on_wait=context.reporter.note) as work:
             todo = [layer for layer in self.layers if not layer.done(store) and layer.wanted(store)]
@@ -61,7 +60,7 @@ class CapturePass:
                 return
             check_disk(store.root, sum(layer.n_bytes for layer in todo))
             if self.training is None or self.checkpoint is None:
-                module: nn.Module = nn.Identity()
+                module: torch.nn.Module = torch.nn.Identity()
             else:
                 module = self.training.load(store, self.checkpoint).module.to(context.device)
             requests = {Request(layer.point.layer, layer.point.module, layer.point.pooling): layer for layer in todo}
@@ -84,9 +83,11 @@ class CapturePass:
                 if result.nonfinite_rows:
                     context.reporter.warn(f"{point.title}: {result.nonfinite_rows} of {n_samples} rows are not finite")
                 details = {"nonfinite_rows": result.nonfinite_rows}
-                work.publish(result.path.parent, spec=point.activations, details=details)
+                work.publish(
+                    result.path.parent.relative_to(work.path).as_posix(), spec=point.activations, details=details
+                )
 
-    def _inputs(self, start: int, stop: int, *, device: str) -> object:
+    def _inputs(self, start: int, stop: int, *, device: str) -> torch.Tensor:
         return self.images.batches(self.split, start, stop, device)
 
 

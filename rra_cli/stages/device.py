@@ -6,7 +6,7 @@ from rra_cli.errors import UserError
 
 
 def resolve_device(asked: str) -> str:
-    """"auto" is CUDA where there is one, else the CPU. Raises `UserError` where the device asked for is absent."""
+    """ "auto" is CUDA where there is one, else the CPU. Raises `UserError` where the device asked for is absent."""
     import torch
 
     if asked == "auto":

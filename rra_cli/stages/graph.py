@@ -63,6 +63,10 @@ class GraphStage(Stage):
     def done(self, store: Store) -> bool:
         return self.find(store) is not None
 
+    def artifacts(self, store: Store) -> list[Artifact]:
+        found = self.find(store)
+        return [] if found is None else [found]
+
     def build(self, context: Context) -> None:
         store, k = context.store, self.k
         with store.claim(self.point.graph, on_wait=context.reporter.note) as work:
@@ -81,7 +85,7 @@ class GraphStage(Stage):
                         activations, k, device=context.device, memory=context.memory, work=blocks, progress=progress
                     )
                 save_graph(graph, out)
-            work.publish(out, entry=f"k={k}", details={"n_features": int(activations.shape[1])})
+            work.publish(out.name, entry=f"k={k}", details={"n_features": int(activations.shape[1])})
 
     def load(self, store: Store, k: int) -> tuple[NeighborGraph | None, str, int]:
         """The graph of k neighbours, or None with the reason why there is none; and the layer's number of features."""

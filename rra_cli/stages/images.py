@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.data.dataset import ImageDataset, Samples, Split
-from rra_cli.data.subset import load_measured, load_trained, measured_identity, training_identity
+from rra_cli.data.subset import load_measured, load_trained, measured_identity, measured_size, training_identity
 
 if TYPE_CHECKING:
     import torch
@@ -48,17 +48,24 @@ class Images:
 
     def n_measured(self, split: Split) -> int:
         """How many samples are measured, known without reading them."""
-        n: int = measured_identity(self.dataset, split)["n_samples"]
-        return n
+        return measured_size(self.dataset, split)
 
     def batches(self, split: Split, start: int, stop: int, device: str) -> torch.Tensor:
         """Layer 0 of the measured samples `start..stop`: `(n, c, h, w)` float32, normalised, on the device."""
         import torch
 
-        from rra_cli.data.normalize import normalize_torch
+        from rra_cli.data.normalise import normalise_tensor
 
         images = torch.from_numpy(self.measured(split).images[start:stop]).to(device)
-        return normalize_torch(images, self.dataset.mean, self.dataset.std)
+        return normalise_tensor(images, self.dataset.mean, self.dataset.std)
+
+    def class_names(self, classes: NDArray[np.int64]) -> list[str]:
+        """What the classes are called in tables."""
+        return [self.dataset.class_names[label] for label in classes]
+
+    def checksums(self) -> dict[str, str]:
+        """Of every file that was read."""
+        return self.dataset.checksums()
 
     def measured_identity(self, split: Split) -> dict[str, Any]:
         """What decides which samples are measured."""

@@ -21,8 +21,13 @@ from rra_cli.metrics.metric import LayerData, LayerMetric, LayerPairMetric
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.stage import Context, Cost, Stage
 
-# What decides a labelling beyond the samples themselves (a user's file: its content hash), and the labels.
-Labelling = tuple[dict[str, Any], Callable[[], NDArray[np.int64] | None]]
+
+@dataclass(frozen=True)
+class Labelling:
+    """Labels of the measured samples. identity: what decides them beyond the samples (a user's file: its hash)."""
+
+    identity: dict[str, Any]
+    labels: Callable[[], NDArray[np.int64] | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class LayerMeasure(Stage):
         """The metric, the neighbours that it reads, the labels and the graph."""
         identity = {"metric": identity_of(self.metric), "k": self.k, "per_sample": self.keep_arrays}
         if "labels" in self.metric.inputs:
-            identity["labels"] = self.labelling[0]
+            identity["labels"] = self.labelling.identity
         return Spec(self.name, self.metric.version, identity, (self.graph.point.graph.key,))
 
     @property
@@ -74,7 +79,7 @@ class LayerMeasure(Stage):
             if graph is None:
                 estimate = Estimate(float("nan"), reason=reason)
             else:
-                labels = self.labelling[1]() if "labels" in self.metric.inputs else None
+                labels = self.labelling.labels() if "labels" in self.metric.inputs else None
                 estimate = self.metric.measure(LayerData(graph, labels))
             if isnan(estimate.value):
                 context.reporter.warn(f"{self.label}: no value, {estimate.reason}")
@@ -91,7 +96,7 @@ class LayerMeasure(Stage):
             if self.keep_arrays and estimate.per_sample is not None:
                 arrays["per_sample"] = estimate.per_sample
             _save(out, figures, arrays)
-            work.publish(out)
+            work.publish(out.name)
 
     def load(self, store: Store) -> Measured:
         """The stored result."""
@@ -121,9 +126,7 @@ class PairMeasure(Stage):
     def spec(self) -> Spec:
         """The metric, k and the graphs in their order."""
         identity = {"metric": identity_of(self.metric), "k": self.k, "per_sample": self.keep_arrays}
-        return Spec(
-            self.name, self.metric.version, identity, tuple(graph.point.graph.key for graph in self.graphs)
-        )
+        return Spec(self.name, self.metric.version, identity, tuple(graph.point.graph.key for graph in self.graphs))
 
     @property
     def specs(self) -> Sequence[Spec]:
@@ -140,9 +143,7 @@ class PairMeasure(Stage):
             loaded = [graph.load(store, self.k) for graph in self.graphs]
             usable = [position for position, (graph, _, _) in enumerate(loaded) if graph is not None]
             layers = [LayerData(graph, None) for graph, _, _ in loaded if graph is not None]
-            with context.reporter.task(self.label) as progress:
-                estimates = self.metric.measure(layers)
-                progress(1, 1, "")
+            estimates = self.metric.measure(layers)
             pairs = {(usable[a], usable[b]): estimate for (a, b), estimate in estimates.items()}
             figures: list[dict[str, Any]] = []
             arrays: dict[str, NDArray[Any]] = {}
@@ -156,7 +157,7 @@ class PairMeasure(Stage):
             out = work.path / "result"
             out.mkdir(exist_ok=True)
             _save(out, {"pairs": figures, "k": self.k}, arrays)
-            work.publish(out)
+            work.publish(out.name)
 
     def load(self, store: Store) -> Measured:
         """The stored result."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rra_cli.core.artifact import Artifact
 from rra_cli.core.progress import Reporter
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
@@ -60,6 +61,11 @@ class Stage(ABC):
     @abstractmethod
     def cost(self) -> Cost:
         """What building all of it costs."""
+
+    def artifacts(self, store: Store) -> list[Artifact]:
+        """What of it lies in the store."""
+        found = [store.find(spec) for spec in self.specs]
+        return [artifact for artifact in found if artifact is not None]
 
     def stale(self, store: Store) -> bool:
         """Whether an earlier version of this stage left a result that can no longer be used."""

@@ -40,16 +40,6 @@ def per_sample(layout: Layout, store: Store) -> dict[str, Rows]:
         tables.setdefault(stage.key, []).extend(
             {"sample_id": int(i), **common, "k": stage.k, "value": float(v)} for i, v in zip(ids, values, strict=True)
         )
-    for pair in layout.pairs:
-        arrays = pair.load(store).arrays
-        for name, values in arrays.items():
-            a, b = (pair.graphs[int(position)] for position in name.removeprefix("per_sample_").split("_"))
-            common = {**_side(layout, a, "a"), **_side(layout, b, "b")}
-            ids = layout.data.sample_ids(a.point.split)
-            tables.setdefault(pair.key, []).extend(
-                {"sample_id": int(i), **common, "k": pair.k, "value": float(v)}
-                for i, v in zip(ids, values, strict=True)
-            )
     return tables
 
 
@@ -182,7 +172,13 @@ def _class_neighbors(layout: Layout, store: Store) -> Rows:
         common = _common(layout, store, stage.graph.point)
         names = layout.data.class_names(arrays["classes"])
         rows += [
-            {**common, "k": stage.k, "class": a, "neighbor_class": b, "fraction": float(arrays["class_neighbors"][i, j])}
+            {
+                **common,
+                "k": stage.k,
+                "class": a,
+                "neighbor_class": b,
+                "fraction": float(arrays["class_neighbors"][i, j]),
+            }
             for i, a in enumerate(names)
             for j, b in enumerate(names)
         ]

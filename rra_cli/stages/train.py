@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.core.artifact import Artifact
 from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import derive_seed
 from rra_cli.core.spec import Spec
@@ -121,7 +122,7 @@ class TrainStage(Stage):
                 return
 
             def publish(entry: str, folder: Path) -> None:
-                work.publish(folder, entry=entry)
+                work.publish(folder.relative_to(work.path).as_posix(), entry=entry)
 
             with context.reporter.task(self.label) as progress:
                 run_training(
@@ -137,11 +138,15 @@ class TrainStage(Stage):
     def cost(self) -> Cost:
         return costs.training(self)
 
-    def history(self, store: Store) -> Path:
+    def artifacts(self, store: Store) -> list[Artifact]:
+        found = [store.find(self.spec, entry) for entry in self.entries]
+        return [artifact for artifact in found if artifact is not None]
+
+    def history(self, store: Store) -> bytes:
         """The finished training's `training.jsonl`."""
         artifact = store.find(self.spec, HISTORY)
         assert artifact is not None, "the training was ensured before its history is read"
-        return artifact.path / "training.jsonl"
+        return artifact.read_bytes("training.jsonl")
 
     def fresh_encoder(self) -> Encoder:
         """The architecture with its initial weights."""
@@ -159,7 +164,7 @@ class TrainStage(Stage):
         artifact = store.find(self.spec, checkpoint.entry)
         assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
         dataset = self.images.dataset
-        return load_encoder(self.model, dataset.input_shape, len(dataset.class_names), artifact.path / "weights.pt")
+        return load_encoder(self.model, dataset.input_shape, len(dataset.class_names), artifact.file("weights.pt"))
 
     def epoch_of(self, store: Store, checkpoint: Checkpoint) -> int:
         """The checkpoint's epoch; for the best one, as its file says."""
@@ -167,12 +172,10 @@ class TrainStage(Stage):
             return checkpoint.epoch
         artifact = store.find(self.spec, checkpoint.entry)
         assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
-        epoch: int = json.loads((artifact.path / "checkpoint.json").read_text())["epoch"]
+        epoch: int = json.loads(artifact.read_bytes("checkpoint.json"))["epoch"]
         return epoch
 
 
 def epoch_entry(epoch: int) -> str:
     """The name under which an epoch's weights are kept."""
     return f"epoch_{epoch:04d}"
-
-

@@ -71,8 +71,12 @@ class Optimizer(Component, ABC):
     def build(
         self, params: Iterable[torch.nn.Parameter], steps_per_epoch: int, epochs: int
     ) -> tuple[torch.optim.Optimizer, Schedule]:
-        """The torch optimiser and its schedule. Raises `UserError` where the warm-up is not shorter than the run."""
-        self.check_epochs(epochs)
+        """The torch optimiser and its schedule. Raises `UserError` where the warm-up is not shorter than the run.
+
+        epochs may be 0: nothing is trained, and the schedule is never asked.
+        """
+        if epochs > 0:
+            self.check_epochs(epochs)
         total = steps_per_epoch * epochs
         warmup = self.warmup_steps(steps_per_epoch, epochs)
         return self.optimizer(params), lambda step: self.settings(self.rates(step, total, warmup))

@@ -52,7 +52,9 @@ def clusters(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize(("n", "d", "k"), [(2, 3, 1), (3, 1, 2), (50, 7, 5), (200, 33, 20), (130, 257, 129), (400, 2, 1)])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(2, 3, 1), (3, 1, 2), (50, 7, 5), (200, 33, 20), (130, 257, 129), (400, 2, 1)]
+)
 def test_equals_brute_force(dtype: type, n: int, d: int, k: int) -> None:
     assert_exact(clusters(n, d).astype(dtype), k)
 
@@ -233,6 +235,38 @@ def test_small_integer_data_is_exact_in_every_id(d: int, data: st.DataObject) ->
 )
 def test_any_float32_data(x: np.ndarray) -> None:
     assert_exact(x, len(x) - 1)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_float64_scales_whose_squares_vanish_or_overflow(scale: float) -> None:
+    with np.errstate(all="ignore"):
+        assert (scale * scale) in (0.0, np.inf)
+    assert_exact(clusters(60, 20) * scale, 5)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(3000, 64, 100), (1500, 700, 30)])
+def test_equals_scikit_learns_brute_force_over_many_blocks(n: int, d: int, k: int) -> None:
+    """float64 by scipy's direct difference, with duplicates; the set at the k-th distance is one of equals."""
+    from sklearn.neighbors import NearestNeighbors
+
+    x = clusters(n, d, seed=4).astype(np.float32)
+    x[n // 2 : n // 2 + 200] = x[:200]
+    graph = exact_neighbors(x, k)
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="sqeuclidean")
+    rough, _ = search.fit(x.astype(np.float64)).kneighbors()
+    np.testing.assert_allclose(graph.distances[:, 5:], np.sqrt(rough[:, 5:]), rtol=1e-6)
+    rows = RNG(5).choice(n, 60, replace=False)
+    table = distance_matrix(x[rows], x)
+    table[np.arange(60), rows] = np.inf
+    np.testing.assert_array_equal(graph.indices[rows], np.argsort(table, axis=1, kind="stable")[:, :k])
+
+
+@pytest.mark.parametrize("memory", [1, 100_000, 3_000_000])
+def test_any_memory_budget_gives_the_same_graph(memory: int) -> None:
+    x = np.concatenate([clusters(200, 40), clusters(50, 40)]).astype(np.float32)
+    plain, small = exact_neighbors(x, 12), exact_neighbors(x, 12, memory=memory)
+    np.testing.assert_array_equal(small.indices, plain.indices)
+    np.testing.assert_array_equal(small.distances, plain.distances)
 
 
 # A reference set

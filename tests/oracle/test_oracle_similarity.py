@@ -72,7 +72,7 @@ def test_nncs_chance_is_the_mean_over_permuted_labels() -> None:
 
 def test_nncs_knows_classes_only_by_equality() -> None:
     """Renaming classes changes nothing; control: joining two does."""
-    x, labels = clustered(150, 4, seed=3)
+    x, labels = clustered(150, 4, seed=3, spread=3.0)
     graph = exact_neighbors(x, 9)
     plain = nncs(graph, labels)
     renamed = nncs(graph, np.array([1_000_000, -3, 17, 0])[labels])
@@ -115,7 +115,7 @@ def test_class_balanced_nncs_weighs_every_class_alike() -> None:
     """Mean over classes of the class's own mean; equal class sizes make no difference."""
     if "class_balanced" not in inspect.signature(nncs).parameters:
         pytest.skip("nncs has no option `class_balanced`")
-    x, labels = clustered(200, 4, seed=8)
+    x, labels = clustered(200, 4, seed=8, spread=3.0)
     graph = exact_neighbors(x, 8)
     _, per_sample = nncs_sets(graph.indices, labels)
     counts = np.bincount(labels)

@@ -1,0 +1,157 @@
+"""One job, as Hydra calls it: alone, in a sweep of this process, or on another machine through a launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+import rra_cli.config.resolvers  # noqa: F401 - `${rra.job_folder:...}` in our config.yaml, also on other machines
+from rra_cli.config.bind import NO_EXPERIMENT, bind
+from rra_cli.config.catalog import CONFIG_PACKAGE
+from rra_cli.config.compose import CONFIG_NAME
+from rra_cli.core import files
+from rra_cli.core.rundir import CONFIG, RunDir
+from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
+
+HYDRA_FOLDER = ".hydra"
+# Set for the jobs of a sweep: the folder where each leaves how it ended.
+OUTCOMES = "RRA_SWEEP_OUTCOMES"
+
+log = logging.getLogger("rra_cli")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended. message: what went wrong."""
+
+    code: int
+    folder: str
+    message: str = ""
+
+
+# Hydra drops what its main function returns, and raising in one job would end the jobs after it.
+_errors: list[BaseException] = []
+
+
+@hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=CONFIG_NAME)
+def hydra_main(config: DictConfig) -> None:
+    """What Hydra calls once per job. Faults are recorded, not raised, so that the other jobs of a sweep run."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    name = str(settings.runtime.choices.get("experiment") or NO_EXPERIMENT)
+    outcomes = os.environ.get(OUTCOMES)
+    plain: dict[str, Any] = {"experiment": name}
+    try:
+        # Lazy: `--cfg` and `--info` come by here too.
+        from rra_cli import pipeline
+        from rra_cli.console import make_reporter
+
+        if outcomes is not None:
+            check_folder(folder)
+        experiment = bind(config, name)
+        plain.update(_plain(config))
+        _write_hydra(folder, config, settings)
+        pipeline.run(experiment, folder, make_reporter(experiment.runtime.progress), config=plain)
+    except (Exception, SystemExit) as error:
+        # A sweep's job leaves its status and its log even if it never began; alone, nothing half-written stays.
+        record(folder, plain, error, create=outcomes is not None)
+        _errors.append(error)
+        _end(outcomes, settings, Outcome(code_of(error), str(folder), str(error) or type(error).__name__), error)
+    else:
+        _end(outcomes, settings, Outcome(EXIT_OK, str(folder)), None)
+
+
+def finish_single(folder: Path) -> int:
+    """After Hydra's call: raises what the job recorded, or shows what it found."""
+    if _errors:
+        error = _errors.pop()
+        _remove_empty(folder)
+        if isinstance(error, SystemExit):
+            raise RuntimeError(f"the job ended by SystemExit({error.code!r})") from error
+        raise error
+    from rra_cli.cli.summary import show_summary
+
+    show_summary(folder)
+    return EXIT_OK
+
+
+def check_folder(folder: Path) -> None:
+    """Makes the run folder. Raises `UserError` where that is not possible or where other things lie in it."""
+    files.make_folder(folder)
+    if any(folder.iterdir()) and not any((folder / name).exists() for name in (CONFIG, HYDRA_FOLDER)):
+        raise UserError(
+            f"the run folder {folder} exists and holds other things than a run",
+            "set hydra.run.dir (a sweep: hydra.sweep.dir) to a new folder",
+        )
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code that a fault means."""
+    return EXIT_USER if isinstance(error, UserError) else EXIT_BUG
+
+
+def record(folder: Path, config: Mapping[str, Any], error: BaseException, *, create: bool) -> None:
+    """Writes the fault into the job's log and status. create: even if the job never entered its folder."""
+    if not create and not (folder / CONFIG).exists():
+        return
+    try:
+        with RunDir.enter(folder, config) as run_dir, run_dir.logging():
+            if isinstance(error, UserError):
+                log.error("%s", error)
+            else:
+                log.error("a fault of rra", exc_info=error)
+            run_dir.status("failed", error=error)
+    except UserError as second:
+        # Not ours to write: another process or another configuration owns the folder, or the disk is full.
+        log.warning("the fault could not be written into %s: %s", folder, second)
+
+
+def _end(outcomes: str | None, settings: Any, outcome: Outcome, error: BaseException | None) -> None:
+    """In a sweep: leaves the outcome where the launching process looks for it, and shows it."""
+    if outcomes is None:
+        return
+    from rra_cli.console import show_bug, show_error
+
+    files.write_json(
+        Path(outcomes) / f"{settings.job.num}.json",
+        {"code": outcome.code, "folder": outcome.folder, "message": outcome.message},
+    )
+    if isinstance(error, UserError):
+        show_error(error)
+    elif error is not None:
+        show_bug(error)
+
+
+def _write_hydra(folder: Path, config: DictConfig, settings: Any) -> None:
+    """Hydra's record, which it would write over that of another run before anybody could object."""
+    target = folder / HYDRA_FOLDER
+    if (target / "overrides.yaml").exists():
+        return
+    files.write_text(target / "config.yaml", OmegaConf.to_yaml(config))
+    files.write_text(target / "hydra.yaml", OmegaConf.to_yaml(OmegaConf.create({"hydra": settings})))
+    files.write_text(target / "overrides.yaml", OmegaConf.to_yaml(settings.overrides.task))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a run folder that holds nothing but Hydra's record, and the day's folder if it is empty then."""
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - {HYDRA_FOLDER}:
+        return
+    files.remove(folder)
+    try:
+        folder.parent.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,78 @@
+"""`rra plan`: the stages that a run would walk, what is there already, and what the rest would cost."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rra_cli.cli.arguments import parse
+from rra_cli.errors import EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rra_cli.pipeline import PlanRow
+
+HELP = """\
+rra plan: shows what `rra run` with the same arguments would do; runs nothing and writes nothing.
+
+usage: rra plan +experiment=NAME [key=value ...] [--config-dir DIR]
+
+Every stage is cached (its result is there), missing (it would run), or stale (something it is made of would run).
+Times are rough estimates for this machine; memory is the peak of the stage, disk what it adds to the store.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command and gives its exit code."""
+    args = parse("plan", arguments)
+    if args.help:
+        sys.stdout.write(HELP)
+        return EXIT_OK
+    if not args.overrides:
+        raise UserError("nothing to plan", "rra plan +experiment=quickstart; `rra ls experiment` lists all experiments")
+    from rra_cli.config.compose import load
+    from rra_cli.console import show
+
+    experiment = load(args.overrides, args.config_dir)
+    from rra_cli import pipeline
+
+    rows = pipeline.plan(experiment)
+    show(plan_table(experiment.name, rows))
+    show(plan_total(rows))
+    return EXIT_OK
+
+
+def plan_table(name: str, rows: Sequence[PlanRow]) -> Table:
+    """The stages in their order; costs only of those that would run."""
+    from rra_cli.console import clock, make_table
+    from rra_cli.core.resources import format_bytes
+
+    body = []
+    for row in rows:
+        costs = ["", "", ""]
+        if row.state != "cached":
+            costs = [clock(row.seconds), format_bytes(row.memory_bytes), format_bytes(row.disk_bytes)]
+        body.append([row.stage, row.label, row.state, row.key[:12], *costs])
+    columns = ["stage", "what", "state", "key", "time", "memory", "disk"]
+    return make_table(f"Plan of {name}", columns, body, text_columns=4)
+
+
+def plan_total(rows: Sequence[PlanRow]) -> str:
+    """What is left to do, in one line."""
+    from rra_cli.console import clock
+    from rra_cli.core.resources import format_bytes
+
+    todo = [row for row in rows if row.state != "cached"]
+    if not todo:
+        return f"all {len(rows)} stages are cached: a run would only write its tables and report"
+    seconds, disk = sum(row.seconds for row in todo), sum(row.disk_bytes for row in todo)
+    memory = max(row.memory_bytes for row in todo)
+    counts = Counter(row.stage for row in todo)
+    stages = ", ".join(f"{n} {stage}" for stage, n in counts.items())
+    return (
+        f"{len(todo)} of {len(rows)} stages would run ({stages}): about {clock(seconds)}, "
+        f"{format_bytes(memory)} of memory, {format_bytes(disk)} of disk"
+    )

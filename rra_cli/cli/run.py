@@ -1,0 +1,179 @@
+"""`rra run`: checks everything that can be checked, then lets Hydra make the folder and call the job."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rra_cli.cli.arguments import parse
+from rra_cli.errors import EXIT_OK, ConfigError, UserError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rra_cli.config.overrides import Checked
+
+HELP = """\
+rra run: runs every missing stage of an experiment and writes a dated run folder.
+
+usage: rra run +experiment=NAME [key=value ...] [flags]
+
+  rra run +experiment=quickstart                     (experiment=quickstart works as well)
+  rra run +experiment=quickstart model=mlp seed=3    another option of a group, another value
+  rra run +experiment=rra_mnist dataset.n_samples=2000 neighbors.k=20
+  rra run +experiment=from_activations activations.path=DIR neighbors.k=30
+  rra run -m +experiment=quickstart 'seed=range(8)'  a sweep: one job for every combination of values
+
+The same command again goes on where it stopped; what is finished is never done twice.
+`rra ls` lists experiments and options, `rra plan` shows what a run would do.
+
+overrides
+  GROUP=OPTION       dataset, model, method, augment, optimizer, pooling, neighbors, metrics, runtime
+  KEY=VALUE          seed, dataset.n_samples, method.epochs, neighbors.k, runtime.device, store.root ...
+  hydra.run.dir=DIR  the run folder (a sweep: hydra.sweep.dir); by default outputs/DATE/TIME_EXPERIMENT,
+                     where RRA_OUTPUTS names another folder than ./outputs
+  Lists are written [a,b], mappings {train: 1000, test: 500}; quote both for the shell.
+
+flags
+  -m, --multirun     a sweep over all comma-separated values and ranges
+  -c, --cfg job      print the configuration and stop (hydra, all: with Hydra's part; --resolve, --package KEY)
+  -cd, --config-dir DIR   a folder with your own DIR/experiment/NAME.yaml, DIR/model/NAME.yaml ... (repeatable)
+  -i, --info [WHAT]  what Hydra found: all, config, defaults, defaults-tree, plugins, searchpath
+  --hydra-help       Hydra's own help
+
+exit codes: 0 done, 1 a fault of rra (with its traceback), 2 something to mend in the input, 130 interrupted.
+A sweep runs all jobs, then exits 1 if any fault was ours, else 2 if any was the user's.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command and gives its exit code."""
+    args = parse("run", arguments)
+    if args.help:
+        sys.stdout.write(HELP)
+        return EXIT_OK
+    # Lazy: Hydra takes a tenth of a second to import.
+    from rra_cli.config import catalog
+    from rra_cli.config.bind import HINT
+    from rra_cli.config.compose import check_folders, composed, examine, key_faults
+    from rra_cli.config.overrides import check
+
+    check_flags(args)
+    check_folders(args.config_dir)
+    checked = check(args.overrides, catalog.options(args.config_dir), sweep=args.multirun)
+    if args.cfg or args.info or args.hydra_help:
+        faults = list(checked.faults)
+        if not faults and args.cfg:
+            # Read from the sources: binding would import torch, and printing must not wait for that.
+            faults = key_faults(composed(checked.overrides, args.config_dir)[0])
+        if faults:
+            raise ConfigError(faults, HINT)
+        return _show(args, checked)
+    if not args.overrides:
+        raise UserError("nothing to run", "rra run +experiment=quickstart; `rra ls experiment` lists all experiments")
+    examine(checked, args.config_dir)
+    config, name = composed(next(iter(checked.single())), args.config_dir)
+    from rra_cli.cli import job
+
+    if args.multirun:
+        from rra_cli.cli.sweep import sweep
+
+        return sweep(checked, args.config_dir, _folder(config.hydra.sweep.dir, name, sweep=True))
+    folder = _folder(config.hydra.run.dir, name)
+    job.check_folder(folder)
+    with hydra_errors():
+        call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
+    return job.finish_single(folder)
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raises `UserError` for flags that exclude each other."""
+    commands = {"--multirun": args.multirun, "--cfg": args.cfg, "--info": args.info, "--hydra-help": args.hydra_help}
+    given = [flag for flag, value in commands.items() if value]
+    if len(given) > 1:
+        raise UserError(f"rra run: {' and '.join(given)} exclude each other", "give one of them")
+    if (args.resolve or args.package) and not args.cfg:
+        raise UserError("rra run: --resolve and --package belong to --cfg", "add --cfg job")
+
+
+def call_hydra(flags: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
+    """Hands the command line to Hydra, which calls the job. Raises what goes wrong in Hydra itself."""
+    from rra_cli.cli.job import hydra_main
+    from rra_cli.config import catalog
+    from rra_cli.config.compose import search_path
+
+    found = search_path([*catalog.plugin_folders(), *config_dirs])
+    with _arguments([*flags, *found, *overrides]):
+        hydra_main()
+
+
+def in_folder(key: str, folder: Path) -> list[str]:
+    """The override that puts a folder into Hydra's configuration."""
+    from rra_cli.config.overrides import quote
+
+    return [f"{key}={quote(str(folder))}"]
+
+
+@contextmanager
+def hydra_errors() -> Iterator[None]:
+    """What Hydra has to say about the input, as a `UserError`."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from rra_cli.config.bind import HINT
+    from rra_cli.config.compose import hydra_message
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(hydra_message(error), HINT) from error
+
+
+@contextmanager
+def _arguments(arguments: Sequence[str]) -> Iterator[None]:
+    """`@hydra.main` reads sys.argv, and reports errors itself unless HYDRA_FULL_ERROR is set."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _show(args: argparse.Namespace, checked: Checked) -> int:
+    """Hydra's flags that print and stop."""
+    # `--info` prints through logging, which would complain line by line when its reader (head, less) goes away.
+    logging.raiseExceptions = False
+    flags = [f"--cfg={args.cfg}"] * bool(args.cfg) + ["--resolve"] * args.resolve + ["--hydra-help"] * args.hydra_help
+    flags += [f"--package={args.package}"] * bool(args.package) + [f"--info={args.info}"] * bool(args.info)
+    with hydra_errors():
+        try:
+            call_hydra(flags, checked.overrides, args.config_dir)
+        except SystemExit as error:
+            if error.code in (None, 0):
+                return EXIT_OK
+            # Hydra has said on stderr what it did not find.
+            raise UserError(f"Hydra ended with code {error.code}", "see its message above") from error
+    return EXIT_OK
+
+
+def _folder(given: str, name: str, *, sweep: bool = False) -> Path:
+    """The folder that was asked for, else a new dated one in the outputs folder."""
+    from rra_cli.config import outputs_root
+
+    if given:
+        return Path(given).expanduser().absolute()
+    # Microseconds: two runs that start in the same second must not share a folder.
+    moment = f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
+    return outputs_root() / f"{moment}_{name.replace('/', '-')}{'_sweep' if sweep else ''}"

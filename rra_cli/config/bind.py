@@ -1,0 +1,177 @@
+"""A composed configuration becomes an `Experiment`, or a list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from rra_cli.config.describe import fault_lines
+from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, Runtime, StoreConfig
+from rra_cli.core.component import GROUPS, component
+from rra_cli.core.fields import Kind, kind_of
+from rra_cli.errors import ConfigError, UserError, did_you_mean
+
+T = TypeVar("T")
+
+COMPONENTS = tuple(group for group in GROUPS if group != "metrics")
+SECTIONS: dict[str, type[Any]] = {"activations": ActivationsConfig, "runtime": Runtime, "store": StoreConfig}
+KEYS = ("seed", *COMPONENTS, "pooling", "metrics", *SECTIONS)
+FLAGS = ("per_sample", "per_class")
+HINT = "`rra run +experiment=NAME --cfg job` prints the whole configuration; `rra ls` lists what there is"
+NO_EXPERIMENT = "custom"
+
+
+def bind(config: Any, name: str = NO_EXPERIMENT) -> Experiment:
+    """The typed experiment of a composed configuration (a DictConfig or a plain mapping, without Hydra's own node).
+
+    Raises `ConfigError` with one line per fault: unknown keys and components with near matches, wrong types, values
+    out of range, missing values.
+    """
+    binder = _Binder()
+    experiment = binder.experiment(_plain(config), name)
+    if experiment is None or binder.faults:
+        raise ConfigError(binder.faults, HINT)
+    return experiment
+
+
+class _Binder:
+    """Binds part after part and collects the faults of all of them."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def experiment(self, config: Mapping[str, Any], name: str) -> Experiment | None:
+        self.unknown("", config, KEYS)
+        parts: dict[str, Any] = {"seed": self.seed(config)}
+        for group in COMPONENTS:
+            parts[group] = self.component(group, group, config.get(group))
+        parts["pooling"] = self.pooling(config.get("pooling"))
+        parts["metrics"] = self.metrics(config.get("metrics"))
+        for section, cls in SECTIONS.items():
+            parts[section] = self.settings(section, cls, {} if config.get(section) is None else config[section])
+        return None if self.faults else Experiment(name=name, **parts)
+
+    def seed(self, config: Mapping[str, Any]) -> int | None:
+        seed = config.get("seed")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            self.faults.append(f"seed: expected an integer, got {seed!r}")
+        elif not 0 <= seed < 2**63:
+            self.faults.append(f"seed: expected an integer from 0 to 2^63 - 1, got {seed}")
+        else:
+            return seed
+        return None
+
+    def component(self, path: str, group: str, values: Any) -> Any:
+        """A component found by the `name` in its values."""
+        if values is None:
+            self.faults.append(f"{path}: nothing is chosen; `rra ls {group}` lists what there is")
+            return None
+        if not isinstance(values, Mapping):
+            self.faults.append(f"{path}: expected a mapping with a name, got {values!r}")
+            return None
+        name = values.get("name")
+        if not isinstance(name, str):
+            self.faults.append(f"{path}.name: expected the name of a {group}, got {name!r}")
+            return None
+        try:
+            cls = component(group, name)
+        except UserError as error:
+            self.faults.append(f"{path}.name: {error.message}")
+            return None
+        return self.settings(path, cls, {key: value for key, value in values.items() if key != "name"})
+
+    def pooling(self, values: Any) -> dict[str, Any]:
+        from rra_cli.activations.pooling import Pooling
+
+        if not isinstance(values, Mapping) or not values:
+            self.faults.append(f"pooling: expected at least one of none, cls, mean, last, got {values!r}")
+            return {}
+        bound = {}
+        for key, settings in values.items():
+            given = {} if settings is None else settings
+            if isinstance(given, Mapping):
+                given = {"pool": key, **given}
+            bound[key] = self.settings(f"pooling.{key}", Pooling, given)
+        return bound
+
+    def metrics(self, values: Any) -> MetricSet | None:
+        if not isinstance(values, Mapping):
+            self.faults.append(f"metrics: expected a mapping of columns to metrics, got {values!r}")
+            return None
+        flags = {key: values[key] for key in FLAGS if key in values}
+        for key, value in flags.items():
+            if not isinstance(value, bool):
+                self.faults.append(f"metrics.{key}: expected true or false, got {value!r}")
+        chosen = {key: value for key, value in values.items() if key not in FLAGS}
+        if not chosen:
+            self.faults.append("metrics: none is chosen; `rra ls metrics` lists what there is")
+        bound = {}
+        for key, value in chosen.items():
+            if not key.isidentifier():
+                self.faults.append(f"metrics.{key}: a column is named by letters, digits and _")
+            if isinstance(value, Mapping):
+                bound[key] = self.component(f"metrics.{key}", "metrics", value)
+            else:
+                # A flag that was mistyped looks like a metric without settings.
+                self.faults.append(
+                    f"metrics.{key}: expected a metric's settings ({{name: ...}}), got {value!r}; "
+                    f"{did_you_mean(key, [*FLAGS, *(k for k in chosen if k != key)])}"
+                )
+        return None if self.faults else MetricSet(bound, **flags)
+
+    def settings(self, path: str, cls: type[T], values: Any) -> T | None:
+        """A dataclass from plain values, strictly typed."""
+        from pydantic import TypeAdapter, ValidationError
+
+        if not isinstance(values, Mapping):
+            self.faults.append(f"{path}: expected a mapping, got {values!r}")
+            return None
+        names = [declared.name for declared in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        known = {key: value for key, value in values.items() if key in names}
+        complete = self.unknown(path, values, names)
+        missing = [key for key, value in known.items() if value == "???"]
+        self.faults.extend(f"{path}.{key}: a value is needed, none was given" for key in missing)
+        if missing:
+            return None
+        try:
+            bound: T = TypeAdapter(cls).validate_json(json.dumps(_expanded(cls, known)), strict=True)
+        except ValidationError as error:
+            self.faults.extend(fault_lines(path, cls, known, error.errors(include_url=False)))
+            return None
+        return bound if complete else None
+
+    def unknown(self, path: str, values: Mapping[str, Any], known: Any) -> bool:
+        """Notes the keys that are not known; whether all were."""
+        strange = [key for key in values if key not in known]
+        where = f"{path}." if path else ""
+        self.faults.extend(f"{where}{key}: unknown key; {did_you_mean(str(key), known)}" for key in strange)
+        return not strange
+
+
+def _expanded(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with `~` in locations replaced by the home folder (no shell does it behind `key=`)."""
+    places = {declared.name for declared in dataclasses.fields(cls) if kind_of(declared) is Kind.LOCATION}
+    return {
+        key: os.path.expanduser(value) if key in places and isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _plain(config: Any) -> Mapping[str, Any]:
+    """Plain containers, interpolations resolved."""
+    if isinstance(config, Mapping) and not hasattr(config, "_metadata"):
+        return config
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Without Hydra's node: much of it has values only while a job runs.
+    keys = [key for key in config if key not in ("hydra", "experiment")]
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "configuration"
+        raise ConfigError([f"{key}: {str(error).splitlines()[0]}"], HINT) from error
+    return {str(key): value for key, value in plain.items()}

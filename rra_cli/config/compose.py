@@ -1,0 +1,145 @@
+"""Composition by Hydra in memory: nothing is instantiated, no folder is made, and what a user's files say is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from rra_cli.config import catalog
+from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind
+from rra_cli.config.experiment import Experiment
+from rra_cli.config.overrides import Checked, check, quote
+from rra_cli.config.safety import composed_faults, file_faults
+from rra_cli.errors import ConfigError, UserError, did_you_mean
+
+CONFIG_NAME = "config"
+NO_CODE = "configurations set values; code comes with rra or an installed plug-in"
+
+
+def load(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Experiment:
+    """The experiment of these overrides, as `rra run` would bind it. Raises `ConfigError` with all faults."""
+    check_folders(config_dirs)
+    experiment = examine(check(overrides, catalog.options(config_dirs), sweep=False), config_dirs)
+    assert experiment is not None, "without a sweep, what has no fault is bound"
+    return experiment
+
+
+def examine(checked: Checked, config_dirs: Sequence[Path]) -> Experiment | None:
+    """The experiment of checked overrides. Raises `ConfigError` with all faults, those of the overrides first.
+
+    In a sweep it is the first job's; a fault that only a swept value brings in is that job's own, told when the job
+    runs, and where it spoils the first job the result is None.
+    """
+    faults = list(checked.faults)
+    if any(_is_about(fault, ["experiment"]) for fault in faults):
+        # Without its experiment the rest would be judged against the wrong defaults.
+        raise ConfigError(faults, HINT)
+    experiment = None
+    for position, single in enumerate(checked.single()):
+        try:
+            config, name = composed(single, config_dirs)
+            if position == 0:
+                experiment = bind(config, name)
+        except ConfigError as error:
+            faults += [fault for fault in error.faults if not _is_about(fault, checked.swept)]
+    if faults:
+        raise ConfigError(dict.fromkeys(faults), HINT)
+    return experiment
+
+
+def composed(overrides: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Any, str]:
+    """The composed configuration with Hydra's node (a DictConfig), and the name of its experiment.
+
+    `overrides` are checked ones without sweeps. Raises `ConfigError` where Hydra cannot compose them or where a
+    user's files change what they may not.
+    """
+    from omegaconf import OmegaConf
+
+    config = _load(overrides, [*catalog.plugin_folders(), *config_dirs])
+    choices = config.hydra.runtime.choices
+    if config_dirs:
+        trusted = _load([f"hydra/launcher={choices['hydra/launcher']}"], catalog.plugin_folders())
+        given: Any = OmegaConf.to_container(config, resolve=False)
+        expected: Any = OmegaConf.to_container(trusted, resolve=False)
+        faults = composed_faults(given, expected)
+        if faults:
+            raise ConfigError(faults, NO_CODE)
+    return config, str(choices.get("experiment") or NO_EXPERIMENT)
+
+
+def key_faults(config: Any) -> list[str]:
+    """Unknown keys and components of a composed configuration, told without importing any component."""
+    from rra_cli.config.bind import KEYS
+
+    root = [str(key) for key in config if key != "hydra"]
+    faults = [f"{key}: unknown key; {did_you_mean(key, KEYS)}" for key in root if key not in KEYS]
+    for group in COMPONENTS:
+        node, known = config.get(group), catalog.entries(group)
+        if not hasattr(node, "keys"):
+            continue
+        name = node.get("name")
+        if name not in known:
+            faults.append(f"{group}.name: there is no {group} named {name!r}: {did_you_mean(str(name), known)}")
+            continue
+        names = {"name", *known[name].fields}
+        faults += [f"{group}.{key}: unknown key; {did_you_mean(str(key), names)}" for key in node if key not in names]
+    return faults
+
+
+def search_path(folders: Sequence[Path]) -> list[str]:
+    """The override that lets Hydra find options in these folders as well."""
+    places = ",".join(quote(f"file://{folder.absolute()}") for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
+
+
+def check_folders(config_dirs: Sequence[Path]) -> None:
+    """Reads all YAML files of a user's folders. Raises `UserError` where one is missing or says what it may not."""
+    own = catalog.options()
+    faults = []
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {folder}: there is no such folder", "give a folder that holds YAML files")
+        for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+            faults += [f"{folder}: {fault}" for fault in file_faults(path, folder)]
+            group, _, name = path.relative_to(folder).with_suffix("").as_posix().partition("/")
+            if name in own.get(group, {}) or (group == CONFIG_NAME and not name):
+                faults.append(f"{path} has the name of one of ours and would be ignored; rename it")
+    if faults:
+        raise ConfigError(faults, NO_CODE)
+
+
+def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    import rra_cli.config.resolvers  # noqa: F401 - `${rra.job_folder:...}` in our config.yaml
+
+    with initialize_config_module(catalog.CONFIG_PACKAGE, version_base="1.3"):
+        # Not `hydra.compose`: later versions run callbacks there, before we have looked at them.
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            return loader.load_configuration(
+                CONFIG_NAME, [*search_path(folders), *overrides], RunMode.RUN, from_shell=False
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError([hydra_message(error)], HINT) from error
+
+
+def hydra_message(error: BaseException) -> str:
+    """What Hydra or OmegaConf complain about, in one line."""
+    cause = error.__cause__ if not str(error).strip() and error.__cause__ is not None else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    # What follows are options, search paths and places in OmegaConf's tree.
+    ends = ("Available options", "Config search path", "Search path", "full_key", "object_type")
+    kept = takewhile(lambda line: not line.startswith(ends), lines)
+    return " ".join(kept) or type(cause).__name__
+
+
+def _is_about(fault: str, keys: Iterable[str]) -> bool:
+    """Whether a fault is about one of these keys or something below it."""
+    return any(fault.startswith((f"{key}:", f"{key}.")) for key in keys)

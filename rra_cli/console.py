@@ -1,0 +1,244 @@
+"""All that a person sees: progress, tables, errors. Nothing else in rra prints.
+
+Progress goes to stderr, results to stdout, and every line of progress into the log of the run as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from rra_cli.core.progress import Progress, Reporter
+from rra_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+log = logging.getLogger("rra_cli")
+
+Mode = Literal["auto", "bars", "lines", "none"]
+# Without a terminal, a line at most this often while a task goes on.
+LINE_SECONDS = 30.0
+SHORT_SECONDS = 2.0
+
+
+def stdout() -> Console:
+    """Where results go; as wide as needed where it is no terminal, so that lines stay whole."""
+    from rich.console import Console
+
+    return _wide(Console(highlight=False, soft_wrap=False))
+
+
+def stderr() -> Console:
+    """Where progress and errors go."""
+    from rich.console import Console
+
+    return _wide(Console(stderr=True, highlight=False))
+
+
+def make_reporter(mode: Mode = "auto") -> Reporter:
+    """Who shows a run: live bars on a terminal, lines elsewhere, or nothing (the log is written all the same)."""
+    if mode == "none":
+        return _Silent()
+    if mode == "bars" or (mode == "auto" and sys.stderr.isatty()):
+        return _Bars()
+    return _Lines()
+
+
+def show(what: RenderableType) -> None:
+    """Prints a table or a line of text as it is (no markup) to stdout."""
+    from rich.text import Text
+
+    stdout().print(Text(what) if isinstance(what, str) else what)
+
+
+def show_error(error: UserError) -> None:
+    """A user's fault: what is wrong, and what to do on a line of its own."""
+    from rich.text import Text
+
+    console = stderr()
+    lines = error.message.splitlines() or [""]
+    head = "error: " if len(lines) == 1 else f"{len(lines)} errors:\n  "
+    console.print(Text.assemble((head, "bold red"), "\n  ".join(lines)), soft_wrap=True)
+    if error.hint:
+        console.print(Text.assemble(("hint: ", "bold"), error.hint), soft_wrap=True)
+
+
+def show_bug(error: BaseException) -> None:
+    """Our fault: the traceback, and that it is ours."""
+    sys.stderr.write("".join(traceback.format_exception(error)))
+    sys.stderr.write("This is a fault of rra, not of your input. Please report it with the lines above.\n")
+
+
+def show_interrupted() -> None:
+    """Ctrl-C: what is finished is kept."""
+    sys.stderr.write("interrupted; what is finished is kept, the same command goes on from there\n")
+
+
+def clock(seconds: float) -> str:
+    """A duration: `0.4 s`, `12 s`, `3:07`, `2:03:07`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Silent:
+    """Shows nothing; the log is written."""
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Progress]:
+        with _logged(title):
+            yield lambda done, total, note="": None  # type: ignore[misc]
+
+    def note(self, message: str) -> None:
+        log.info(message)
+
+    def warn(self, message: str) -> None:
+        log.warning(message)
+
+
+class _Lines:
+    """A line when a task starts and ends, and now and then in between."""
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Progress]:
+        started = last = time.monotonic()
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= LINE_SECONDS and done < total:
+                last = now
+                left = (now - started) / done * (total - done) if done else None
+                rest = "" if left is None else f", {clock(left)} left"
+                self._say(f"{title}: {done}/{total}{rest}{f', {note}' if note else ''}")
+
+        # Most tasks are short: only one that takes its time announces itself.
+        announce = threading.Timer(SHORT_SECONDS, self._say, [f"{title} ..."])
+        announce.daemon = True
+        announce.start()
+        try:
+            with _logged(title):
+                yield progress
+        finally:
+            announce.cancel()
+        self._say(f"{title}: done in {clock(time.monotonic() - started)}")
+
+    def note(self, message: str) -> None:
+        log.info(message)
+        self._say(message)
+
+    def warn(self, message: str) -> None:
+        log.warning(message)
+        self._say(f"warning: {message}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Bars:
+    """Live bars with the remaining time; a finished task leaves one line."""
+
+    def __init__(self) -> None:
+        from rich.progress import (
+            BarColumn,
+            SpinnerColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        self._console = stderr()
+        self._open = 0
+        self._bars = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            console=self._console,
+            transient=True,
+        )
+
+    @contextmanager
+    def task(self, title: str) -> Iterator[Progress]:
+        started = time.monotonic()
+        bar = self._bars.add_task(title, total=None, note="")
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            self._bars.update(bar, completed=done, total=total, note=note)
+
+        self._open += 1
+        if self._open == 1:
+            self._bars.start()
+        try:
+            with _logged(title):
+                yield progress
+            self._print(f"{title}: {clock(time.monotonic() - started)}", "green", "✓ ")
+        finally:
+            self._bars.remove_task(bar)
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
+
+    def note(self, message: str) -> None:
+        log.info(message)
+        self._print(message, "dim", "· ")
+
+    def warn(self, message: str) -> None:
+        log.warning(message)
+        self._print(message, "yellow", "! ")
+
+    def _print(self, message: str, style: str, sign: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text.assemble((sign, style), message))
+
+
+@contextmanager
+def _logged(title: str) -> Iterator[None]:
+    """Start, end and duration of a task in the log; where it fails, that too."""
+    started = time.monotonic()
+    log.info("%s ...", title)
+    try:
+        yield
+    except BaseException as error:
+        log.info("%s: ended by %s after %s", title, type(error).__name__, clock(time.monotonic() - started))
+        raise
+    log.info("%s: done in %s", title, clock(time.monotonic() - started))
+
+
+def _wide(console: Console) -> Console:
+    """A file or a pipe has no width of its own: nothing is wrapped or cut there."""
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
+def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, text_columns: int = 1) -> Any:
+    """A table of plain values: `text_columns` on the left are text, the others are numbers and end at the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if position < text_columns else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    return table

@@ -1,0 +1,208 @@
+"""A published result: a folder that never changes, with `meta.json` saying what it is and what its files must be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from rra_cli import __version__
+from rra_cli.core import files
+from rra_cli.core.spec import Spec, differences
+from rra_cli.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+META = "meta.json"
+
+
+class StoreError(UserError):
+    """Something is wrong with the store, and only the user can decide what to do about it."""
+
+
+class ArtifactGoneError(StoreError):
+    """An artifact was removed after it had been found (another run freed it): look for it again, or build it."""
+
+
+class Damage(Exception):
+    """An artifact is not what was published; the text says which file and how."""
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and sha256 (hex) of a file as it was published."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published result, whole when it was opened.
+
+    path: its folder. spec, entry: what it is. files: by name relative to the folder, `/` between parts. details:
+    plain JSON that its maker wished to say about it (never part of its identity). package: version that made it.
+    """
+
+    path: Path
+    spec: Spec
+    entry: str | None
+    files: Mapping[str, FileRecord]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    package: str = __version__
+
+    def __hash__(self) -> int:
+        return hash((self.spec, self.entry))
+
+    @property
+    def name(self) -> str:
+        """`<stage>/<key>[/<entry>]`: its path relative to the store."""
+        parts = [self.spec.stage, self.spec.key, *([] if self.entry is None else [self.entry])]
+        return "/".join(parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(record.size for record in self.files.values())
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files. Raises KeyError where it has none of that name (a bug, not a user's fault)."""
+        if name not in self.files:
+            raise KeyError(f"{self.name} has no file {name!r}: {did_you_mean(name, self.files)}")
+        return self.path / name
+
+    def read_bytes(self, name: str) -> bytes:
+        """A file's content. Raises `ArtifactGoneError` where the artifact was freed meanwhile."""
+        try:
+            return self.file(name).read_bytes()
+        except FileNotFoundError as error:
+            raise self._gone() from error
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's value."""
+        return json.loads(self.read_bytes(name))
+
+    def read_array(self, name: str, *, mmap: bool = True) -> NDArray[Any]:
+        """A `.npy` file's array, read-only, mapped by default. Object arrays raise ValueError, never unpickled."""
+        import numpy as np
+
+        try:
+            array: NDArray[Any] = np.load(self.file(name), mmap_mode="r" if mmap else None, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise self._gone() from error
+        if not mmap:
+            array.flags.writeable = False
+        return array
+
+    def _gone(self) -> ArtifactGoneError:
+        return ArtifactGoneError(
+            f"{self.path} was removed while in use, by another run with activations.keep=until_measured or by rra gc",
+            "run the same command again: it builds what is missing",
+        )
+
+
+def seal(folder: Path, spec: Spec, entry: str | None, details: Mapping[str, Any]) -> None:
+    """Writes `meta.json` with size and sha256 of every file. Raises ValueError where there is nothing, or a link."""
+    files.remove_leftovers(folder)
+    records = {}
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        name = path.relative_to(folder).as_posix()
+        if stat.S_ISDIR(mode) or name == META:
+            continue
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"{path} cannot be stored: it is not a regular file")
+        records[name] = {"size": path.stat().st_size, "sha256": checksum(path)}
+    if not records:
+        raise ValueError(f"{folder} cannot be stored: it holds no file")
+    meta = {"spec": spec.as_json(), "entry": entry, "package": __version__, "details": dict(details), "files": records}
+    files.write_json(folder / META, meta)
+
+
+def open_artifact(folder: Path, spec: Spec | None, entry: str | None) -> Artifact:
+    """The artifact in `folder`, sizes of all its files checked.
+
+    Raises FileNotFoundError where there is no such folder, `Damage` where it is not what was published, `StoreError`
+    where it is the result of something else than `spec` (None: whatever it says it is).
+    """
+    try:
+        raw = (folder / META).read_bytes()
+    except FileNotFoundError:
+        if not folder.exists():
+            raise
+        raise Damage(f"{META} is missing") from None
+    try:
+        artifact = _parse(folder, json.loads(raw))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Damage(f"{META} is unreadable ({error})") from error
+    if spec is not None and (artifact.spec != spec or artifact.entry != entry):
+        stored, asked = artifact.spec.as_json(), spec.as_json()
+        found = list(differences({**stored, "entry": artifact.entry}, {**asked, "entry": entry}))
+        raise StoreError(
+            f"{folder} is the result of something else than its name says:\n  " + "\n  ".join(found),
+            "somebody changed or moved it; remove that folder (it is built again), or set store.root to another",
+        )
+    for name, record in artifact.files.items():
+        try:
+            found_size = _regular_size(folder, name)
+        except FileNotFoundError:
+            if not folder.exists():
+                raise
+            raise Damage(f"{name} is missing") from None
+        if found_size != record.size:
+            raise Damage(f"{name} has {found_size} bytes instead of {record.size}")
+    return artifact
+
+
+def verify_contents(artifact: Artifact) -> None:
+    """Raises `Damage` where a file's sha256 is not the published one, or a file lies there that was not published."""
+    for name, record in artifact.files.items():
+        if checksum(artifact.path / name) != record.sha256:
+            raise Damage(f"{name} has other content than was published (sha256 differs)")
+    present = {path.relative_to(artifact.path).as_posix() for path in artifact.path.rglob("*") if not path.is_dir()}
+    extra = sorted(present - set(artifact.files) - {META})
+    if extra:
+        raise Damage(f"{extra[0]} was not published with it")
+
+
+def checksum(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse(folder: Path, meta: Mapping[str, Any]) -> Artifact:
+    stored = meta["spec"]
+    spec = Spec(stored["stage"], stored["version"], stored["identity"], tuple(stored["upstream"]))
+    records = {}
+    for name, record in meta["files"].items():
+        # A changed meta.json must not make us read elsewhere.
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or os.path.normpath(name) != name:
+            raise ValueError(f"{name!r} is not a file below the artifact")
+        if isinstance(record["size"], bool) or not isinstance(record["size"], int) or len(record["sha256"]) != 64:
+            raise ValueError(f"the record of {name!r} is not a size and a sha256")
+        records[name] = FileRecord(record["size"], str(record["sha256"]))
+    if not records:
+        raise ValueError("it lists no file")
+    details = MappingProxyType(dict(meta["details"]))
+    return Artifact(folder, spec, meta["entry"], MappingProxyType(records), details, str(meta["package"]))
+
+
+def _regular_size(folder: Path, name: str) -> int:
+    """Size of a regular file reached without following any link below `folder`."""
+    path = folder
+    for part in PurePosixPath(name).parts:
+        path = path / part
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise Damage(f"{name} is reached through a symbolic link")
+    if not stat.S_ISREG(status.st_mode):
+        raise Damage(f"{name} is not a regular file")
+    return status.st_size

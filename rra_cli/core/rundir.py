@@ -1,0 +1,214 @@
+"""The dated folder that a person reads: configuration, status, provenance, tables and plots of one run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from rra_cli.core import files
+from rra_cli.core.artifact import Artifact
+from rra_cli.core.lease import Lease, LeaseHeldError
+from rra_cli.core.spec import canonical_json, differences
+from rra_cli.core.store import Store
+from rra_cli.errors import UserError
+
+State = Literal["running", "done", "failed", "interrupted"]
+
+CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
+LEASE = ".lease"
+
+
+class RunDir:
+    """A run folder that this process owns until `leave`; use it as a context manager.
+
+    Leaving by an exception writes the status `failed` or `interrupted` unless that was done already.
+    """
+
+    def __init__(self, path: Path, lease: Lease) -> None:
+        self.path = path
+        self._lease = lease
+        self._started = _now()
+        self._state: State | None = None
+        self._stage = ""
+
+    @classmethod
+    def enter(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        stale_after: float = 30.0,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> RunDir:
+        """Creates the run folder, or enters it again, and writes the resolved `config.yaml`.
+
+        Raises `UserError` where it cannot be written, where a living process works in it (named), or where it holds
+        a run with another configuration (the difference shown). Hydra may have made it already. Whether an owner on
+        another machine lives takes up to `stale_after` seconds to tell; `on_wait` is told.
+        """
+        path = Path(path).absolute()
+        files.make_folder(path)
+        lease = Lease(path / LEASE, stale_after=stale_after)
+        try:
+            lease.acquire(on_wait, wait=False)
+        except LeaseHeldError as error:
+            raise UserError(
+                f"the run folder {path} is in use by {error.owner}",
+                "wait until that process has ended, or end it; or set hydra.run.dir to another folder",
+            ) from error
+        try:
+            _write_config(path, config)
+            files.remove_leftovers(path)
+        except BaseException:
+            lease.dissolve()
+            raise
+        run = cls(path, lease)
+        run.status("running")
+        return run
+
+    @property
+    def id(self) -> str:
+        """A file name for the run: its folder, the one above, and a hash that tells equal names elsewhere apart."""
+        readable = re.sub(r"[^A-Za-z0-9_.+=-]", "_", "_".join(self.path.parts[-2:])).lstrip("_.")[-100:].lstrip("_.+=-")
+        return f"{readable or 'run'}-{hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:8]}"
+
+    @property
+    def tables(self) -> Path:
+        """The folder of the tables."""
+        return files.make_folder(self.path / "tables")
+
+    @property
+    def plots(self) -> Path:
+        """The folder of the plots."""
+        return files.make_folder(self.path / "plots")
+
+    def status(
+        self, state: State, stage: str | None = None, *, message: str = "", error: BaseException | None = None
+    ) -> None:
+        """Writes `status.json`: state, stage, owner, heartbeat counter, times, and what went wrong.
+
+        stage: what is being done; None leaves it. error: its text, and its traceback unless it is the user's fault.
+        """
+        self._lease.check()
+        self._state, self._stage = state, self._stage if stage is None else stage
+        owner = self._lease.owner
+        assert owner is not None
+        shown = error is not None and not isinstance(error, UserError | KeyboardInterrupt)
+        status = {
+            "state": state,
+            "stage": self._stage,
+            "message": message or ("" if error is None else str(error) or type(error).__name__),
+            "traceback": "".join(traceback.format_exception(error)) if shown else "",
+            "host": owner.host,
+            "pid": owner.pid,
+            "heartbeat": self._lease.counter,
+            "started": self._started,
+            "updated": _now(),
+        }
+        files.write_json(self.path / STATUS, status)
+
+    def write_manifest(self, store: Store, artifacts: Iterable[Artifact]) -> None:
+        """Writes `manifest.json`: every artifact used, by key and path relative to the store, in order of their paths.
+
+        `store` is the store's folder relative to this one.
+        """
+        rows = {
+            artifact.name: {
+                "stage": artifact.spec.stage,
+                "key": artifact.spec.key,
+                "entry": artifact.entry,
+                "path": artifact.name,
+            }
+            for artifact in artifacts
+        }
+        relative = os.path.relpath(store.root, os.path.realpath(self.path))
+        files.write_json(self.path / MANIFEST, {"store": relative, "artifacts": [rows[name] for name in sorted(rows)]})
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Writes `provenance.json` as `core.provenance.provenance` gives it."""
+        files.write_json(self.path / PROVENANCE, dict(provenance))
+
+    @contextmanager
+    def logging(self, level: int = logging.INFO) -> Iterator[None]:
+        """Inside, what `rra_cli` logs is appended to `run.log`, and so are Python's warnings."""
+        with files.explained(self.path / LOG):
+            handler = logging.FileHandler(self.path / LOG, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setLevel(level)
+        loggers = [logging.getLogger("rra_cli"), logging.getLogger("py.warnings")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(min(level, logger.level or level))
+        try:
+            yield
+        finally:
+            for logger, previous in zip(loggers, levels, strict=True):
+                logger.removeHandler(handler)
+                logger.setLevel(previous)
+            handler.close()
+
+    def leave(self) -> None:
+        """Lets others enter the folder."""
+        self._lease.dissolve()
+        self._lease.stop()
+
+    def __enter__(self) -> RunDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None and self._state == "running":
+                interrupted = isinstance(error, KeyboardInterrupt)
+                self.status("interrupted" if interrupted else "failed", error=error)
+        except (UserError, OSError) as second:
+            # The disk may be full, which is why the run failed: the first fault is the one to show.
+            logging.getLogger("rra_cli").warning("status.json could not be written: %s", second)
+        finally:
+            self.leave()
+
+
+def read_config(path: Path) -> Any:
+    """The `config.yaml` of a run folder as plain values; `UserError` where it is missing or unreadable."""
+    try:
+        return _yaml().safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, _yaml().YAMLError) as error:
+        raise UserError(f"{Path(path) / CONFIG} cannot be read: {error}", "is this a run folder of rra?") from error
+
+
+def _write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Writes the configuration, or compares it with the one that lies there."""
+    wanted = json.loads(canonical_json(config))
+    if (path / CONFIG).exists():
+        found = list(differences(read_config(path), wanted))
+        if found:
+            raise UserError(
+                f"the run folder {path} holds a run with another configuration:\n  " + "\n  ".join(found[:20]),
+                "repeat that run's configuration to go on with it, or set hydra.run.dir to another folder",
+            )
+        return
+    # The order of the person who wrote the options, not the alphabet's.
+    ordered = json.loads(json.dumps(config, allow_nan=False))
+    files.write_text(path / CONFIG, _yaml().safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _yaml() -> Any:
+    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+
+    return yaml
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

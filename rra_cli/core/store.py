@@ -1,0 +1,218 @@
+"""The store of results: `<root>/<stage>/<key>/[<entry>/]`, each published whole, once, and never changed.
+
+Beside the stages: `refs/` (which run refers to what), `cache/` (content hashes), `damaged/` (what was found broken and
+moved aside; never removed by us) and `trash/` (on its way out; may be removed at any time).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rra_cli.core import files
+from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact
+from rra_cli.core.lease import Lease
+from rra_cli.core.progress import Progress, silent
+from rra_cli.core.spec import Spec, check_entry
+from rra_cli.core.work import Work
+from rra_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from rra_cli.core.verify import StoreReport
+
+RESERVED = ("refs", "cache", "damaged", "trash")
+WORK = ".work"
+LEASE = "lease"
+
+Reference = str | Spec | Artifact
+
+
+class Store:
+    """Published results by spec. root: its folder, made when first written to. stale_after: seconds without a sign of
+    life after which another process takes over what was being built. warn: told about damage that was moved aside.
+    """
+
+    def __init__(self, root: Path, *, stale_after: float = 30.0, warn: Callable[[str], None] | None = None) -> None:
+        # The root itself may lie behind a link; below it none is followed.
+        self.root = Path(os.path.realpath(root))
+        self.stale_after = stale_after
+        self._warn = logging.getLogger("rra_cli.store").warning if warn is None else warn
+
+    def folder(self, spec: Spec, entry: str | None = None) -> Path:
+        """Where the artifact lies or would lie."""
+        if spec.stage in RESERVED:
+            raise ValueError(f"a stage cannot be called {spec.stage!r}: the store keeps that folder for itself")
+        folder = self.root / spec.stage / spec.key
+        return folder if entry is None else folder / check_entry(entry)
+
+    def find(self, spec: Spec, entry: str | None = None) -> Artifact | None:
+        """The artifact, None where it is missing.
+
+        Its meta.json must equal `spec` (otherwise `StoreError` with the difference), and all its files must have
+        their published sizes. A damaged artifact is moved to `damaged/` with a warning and counts as missing: it is
+        built again, and nothing is lost. `StoreError` where it can be neither read nor moved.
+        """
+        folder = self.folder(spec, entry)
+        self._refuse_links(folder)
+        try:
+            return open_artifact(folder, spec, entry)
+        except FileNotFoundError:
+            return None
+        except Damage as damage:
+            if entry is None and not any(child.is_file() for child in folder.iterdir()):
+                return None  # a folder of entries, which is no artifact itself
+            self._move_aside(folder, f"{spec.stage}-{spec.key[:12]}", str(damage))
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {error.filename or folder}: {error.strerror}",
+                "make it readable, or set store.root to another folder",
+            ) from error
+
+    def entries(self, spec: Spec) -> list[str]:
+        """Names of the published entries below the spec's folder, sorted."""
+        folder = self.folder(spec)
+        self._refuse_links(folder)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(child.name for child in folder.iterdir() if (child / META).is_file())
+        return []
+
+    @contextmanager
+    def claim(self, spec: Spec, *, on_wait: Callable[[str], None] | None = None) -> Iterator[Work]:
+        """Waits until this process is the only one that builds `spec`, then gives the folder to build it in.
+
+        Look with `find` again inside: another process may have built it while this one waited. Leaving normally
+        removes the folder; leaving by an exception keeps it for whoever claims the spec next, as a kill does.
+        """
+        folder = self.folder(spec)
+        self._refuse_links(folder)
+        folder = folder.with_name(folder.name + WORK)
+        self._refuse_links(folder)
+        lease = Lease(folder / LEASE, stale_after=self.stale_after)
+        title = f"{spec.stage} {spec.key[:12]}"
+        lease.acquire(None if on_wait is None else lambda message: on_wait(f"{title}: {message}"))
+        work = None
+        try:
+            work = Work(self, spec, lease, folder)
+            yield work
+        except BaseException:
+            if work is not None and work.is_empty():
+                work.close()  # nothing to go on with, as after bad input
+            lease.release()
+            raise
+        work.close()
+
+    def free(self, spec: Spec, entry: str | None = None) -> None:
+        """Removes an artifact that no planned stage needs any more; a missing one is no fault.
+
+        It vanishes at once for those who look for it; whoever has a file of it open or mapped keeps that.
+        """
+        folder = self.folder(spec, entry)
+        self._refuse_links(folder)
+        self.discard(folder)
+
+    def discard(self, folder: Path) -> None:
+        """Takes a folder of the store out of sight in one step, then removes it."""
+        target = self.root / "trash" / secrets.token_hex(8)
+        with files.explained(folder):
+            files.make_folder(target.parent)
+            files.boundary(f"discard {folder.name}: begin")
+            with suppress(FileNotFoundError):
+                os.rename(folder, target)
+            files.boundary(f"discard {folder.name}: hidden")
+        # All of it, so that what killed processes left there does not stay; several may do this at once.
+        for gone in target.parent.iterdir():
+            files.remove(gone)
+
+    def refer(self, run_id: str, run_folder: Path, keys: Iterable[Reference]) -> None:
+        """Notes in the store what a run refers to, at plan time, so that gc never removes what an unfinished run or
+        one elsewhere needs. run_id: a file name. keys: `<stage>/<key>` (as text, or a spec or artifact). Replaces an
+        earlier note of that run.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", run_id):
+            raise ValueError(f"a run id is letters, digits and _.+=-, got {run_id!r}")
+        names = sorted({_reference(key) for key in keys})
+        path = self.root / "refs" / f"{run_id}.json"
+        self._refuse_links(path)
+        files.write_json(path, {"run_folder": str(Path(run_folder).absolute()), "artifacts": names})
+
+    def references(self) -> dict[str, tuple[Path, frozenset[str]]]:
+        """Run id -> (run folder, `<stage>/<key>` of all that it refers to)."""
+        found = {}
+        for path in sorted((self.root / "refs").glob("*.json")):
+            if path.name.startswith(files.LEFTOVER):
+                continue
+            try:
+                note = json.loads(path.read_bytes())
+                found[path.stem] = (Path(note["run_folder"]), frozenset(map(str, note["artifacts"])))
+            except (ValueError, TypeError, KeyError) as error:
+                raise StoreError(
+                    f"{path} is unreadable ({error})",
+                    "remove it if that run is of no interest any more: gc may then remove what only that run refers to",
+                ) from error
+        return found
+
+    def publish(self, source: Path, spec: Spec, entry: str | None) -> Artifact:
+        """Puts a sealed folder in place. Where an equal artifact lies there already, that one stays."""
+        target = self.folder(spec, entry)
+        self._refuse_links(target)
+        for _ in range(3):
+            existing = self.find(spec, entry)
+            if existing is not None:
+                files.remove(source)
+                return existing
+            # Someone else may publish between the look and the rename: then look again.
+            with suppress(FileExistsError):
+                files.publish_folder(source, target)
+                return open_artifact(target, spec, entry)
+        raise StoreError(
+            f"{target} holds something that is not an artifact of this store", "move it away and run the command again"
+        )
+
+    def verify(self, progress: Progress = silent) -> StoreReport:
+        """Checks the sha256 of every file of every artifact and lists what lies about; changes nothing."""
+        from rra_cli.core.verify import verify_store
+
+        return verify_store(self, progress)
+
+    def _refuse_links(self, path: Path) -> None:
+        """Raises `StoreError` where a part of the path below the root is a symbolic link."""
+        part = self.root
+        for name in path.relative_to(self.root).parts:
+            part = part / name
+            if part.is_symlink():
+                raise StoreError(
+                    f"{part} is a symbolic link; nothing in a store is reached through links",
+                    "set store.root to the folder on the other disk instead of linking a part of it",
+                )
+
+    def _move_aside(self, folder: Path, name: str, damage: str) -> None:
+        target = self.root / "damaged" / f"{name}-{secrets.token_hex(4)}"
+        try:
+            files.make_folder(target.parent)
+            files.boundary(f"damaged {name}: begin")
+            os.rename(folder, target)
+            files.boundary(f"damaged {name}: moved")
+        except FileNotFoundError:
+            return  # another process was faster
+        except (OSError, UserError) as error:
+            raise StoreError(
+                f"{folder} is damaged: {damage}; it could not be moved aside ({error})",
+                "remove that folder (it is built again), or set store.root to a folder that can be written",
+            ) from error
+        self._warn(f"{folder} is damaged: {damage}; moved to {target}, it is built again")
+
+
+def _reference(key: Reference) -> str:
+    if isinstance(key, Spec):
+        return f"{key.stage}/{key.key}"
+    if isinstance(key, Artifact):
+        return _reference(key.spec)
+    return key

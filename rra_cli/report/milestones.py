@@ -1,0 +1,103 @@
+"""How a metric of the layers changes while the network is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.report.glossary import short_label
+from rra_cli.report.heatmaps import colour_bar, draw_map, nnls_matrix
+from rra_cli.report.layer_axis import layer_ticks, plain
+from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.style import figure, legend_line, line_style, shorten
+from rra_cli.report.twonn_fit import chosen_layers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_IN_A_ROW = 4
+
+
+def trained_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
+    """The checkpoints in the order of training; `best` is a choice rather than a milestone and left out."""
+    return tuple(c for c in run.checkpoints if c.epoch is not None and c.label != "best")
+
+
+def milestone_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArray[np.float64] | None:
+    """The metric as `(n_layers, n_checkpoints)`, NaN where there is none; None with fewer than two checkpoints."""
+    checkpoints = trained_checkpoints(run)
+    series = [run.series(metric, checkpoint, split, variant) for checkpoint in checkpoints]
+    if len(checkpoints) < 2 or all(found is None for found in series):
+        return None
+    missing = np.full(len(run.layers), np.nan)
+    return np.stack([missing if found is None else found.value for found in series], axis=1)
+
+
+def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
+    """For every split a layer × epoch map, and below them chosen layers over the epochs; None without milestones."""
+    from matplotlib.ticker import MaxNLocator
+
+    maps = {split: milestone_matrix(run, metric, split, variant) for split in run.splits}
+    shown = {split: matrix for split, matrix in maps.items() if matrix is not None}
+    if not shown or not any(np.isfinite(matrix).any() for matrix in shown.values()):
+        return None
+    epochs = [int(c.epoch) for c in trained_checkpoints(run) if c.epoch is not None]
+    low, high = (0.0, 1.0) if metric.startswith("nncs") else _range(list(shown.values()))
+    height = 1.0 + 0.13 * min(24, len(run.layers))
+    made, panels = figure(1.9 + height * len(shown), rows=len(shown) + 1, height_ratios=[height] * len(shown) + [1.2])
+    for axes, (split, matrix) in zip(panels, shown.items(), strict=False):
+        image = draw_map(axes, matrix, low=low, high=high)
+        layer_ticks(axes, run.layers, axis="y", inches=height - 0.4, size=6.0)
+        layer_ticks(axes, [str(epoch) for epoch in epochs], inches=1.9, size=6.0)
+        axes.set_title(split, loc="right", pad=3)
+        colour_bar(made, image, axes, short_label(metric))
+    axes = panels[-1]
+    first = next(iter(shown.values()))
+    peak = int(np.nanargmax(np.where(np.isnan(first[:, -1]), -np.inf, first[:, -1])))
+    handles = []
+    for number, at in enumerate(chosen_layers(len(run.layers), peak, most=5)):
+        for split_number, matrix in enumerate(shown.values()):
+            style = line_style(number, split_number, False)
+            axes.plot(epochs, matrix[at], **style.keywords(), gid="series")
+        label = plain(shorten(run.layers[at], 18))
+        handles.append(legend_line(label, **line_style(number, 0, False).keywords()))
+    if len(shown) > 1:
+        for number, split in enumerate(shown):
+            handles.append(legend_line(split, color="0.2", linestyle=line_style(0, number, False).dashes))
+    axes.set_ylabel(short_label(metric))
+    axes.set_xlabel("epoch")
+    axes.set_ylim(low, None if high > 1 else 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.grid(axis="y", color="0.88", linewidth=0.5)
+    made.legend(handles=handles, loc="outside lower center", ncols=3, borderaxespad=0.1)
+    return made
+
+
+def nnls_sheet(run: Run, split: str, variant: Variant) -> Figure | None:
+    """The layer × layer maps of all milestones, four in a row; None where there are none."""
+    maps = {c.epoch: nnls_matrix(run, c, split, variant) for c in trained_checkpoints(run)}
+    shown = [(epoch, matrix) for epoch, matrix in maps.items() if matrix is not None]
+    if not shown:
+        return None
+    rows = -(-len(shown) // _IN_A_ROW)
+    made, panels = figure(0.3 + 0.85 * rows, rows=rows, columns=_IN_A_ROW)
+    image: Any = None
+    for axes, (epoch, matrix) in zip(panels, shown, strict=False):
+        image = draw_map(axes, matrix, low=0.0, high=1.0, annotated=False)
+        axes.set_aspect("equal")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"epoch {epoch}", fontsize=6.5, pad=2)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    made.colorbar(image, ax=panels, location="bottom", fraction=0.05, pad=0.03, aspect=40).set_label("NNLS")
+    return made
+
+
+def _range(matrices: list[NDArray[np.float64]]) -> tuple[float, float]:
+    """From 0 (or the lowest value below it) to the highest value."""
+    values = np.concatenate([matrix[np.isfinite(matrix)] for matrix in matrices])
+    low, high = min(0.0, float(values.min())), float(values.max())
+    return low, high if high > low else low + 1.0

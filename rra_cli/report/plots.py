@@ -1,0 +1,177 @@
+"""All plots of a run: which there are, what they are called, and how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING
+
+from rra_cli.report.classes import class_neighbors_figure, per_class_figure
+from rra_cli.report.curves import curve
+from rra_cli.report.glossary import LAYER_SIMILARITY, short_label, term
+from rra_cli.report.heatmaps import nnls_map, nnls_matrix
+from rra_cli.report.milestones import milestone_figure, nnls_sheet
+from rra_cli.report.run import FEW_CHECKPOINTS, Checkpoint, Run, Variant
+from rra_cli.report.style import file_name
+from rra_cli.report.training_curves import training_figure
+from rra_cli.report.twonn_fit import fit_check, mu_distribution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure. name: of its files. caption: what it shows and how to read it. main: shown in the report unfolded."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure | None]
+    main: bool = True
+
+
+_BAND = "Bands: ±1.96 standard errors where known; shaded stripes: stages of the network; × on the axis: no value."
+_STAGES = "Black lines: boundaries between stages; hatched: no value."
+
+
+def plots(run: Run) -> Iterator[Plot]:
+    """Every plot that the run's tables have data for, in the order of the report."""
+    yield from _curves(run)
+    yield from _maps(run)
+    yield from _mu(run)
+    yield Plot(
+        "training_curves",
+        "Training",
+        "Loss and accuracy by epoch. Triangles: checkpoints that were measured. A gap between the splits is "
+        "overfitting.",
+        partial(training_figure, run),
+    )
+    yield from _milestones(run)
+    yield from _classes(run)
+
+
+def _curves(run: Run) -> Iterator[Plot]:
+    if run.id_metrics:
+        yield Plot(
+            "id_curve",
+            "Intrinsic dimension along the layers",
+            f"{term(run.id_metrics[0]).reading} {_BAND}",
+            partial(curve, run, run.id_metrics),
+        )
+    for metric in run.metrics:
+        if metric in run.id_metrics:
+            continue
+        known = term(metric)
+        beside = " Stars: accuracy of the network itself." if metric.startswith("nncs") else ""
+        yield Plot(
+            file_name(metric, "curve"),
+            f"{known.label[:1].upper()}{known.label[1:]} along the layers",
+            f"{known.reading} Dotted: chance level.{beside} {_BAND}".strip(),
+            partial(curve, run, (metric,)),
+        )
+
+
+def _maps(run: Run) -> Iterator[Plot]:
+    checkpoints = run.checkpoints
+    if len(checkpoints) > FEW_CHECKPOINTS:
+        checkpoints = (checkpoints[0], run.main_checkpoint)  # the others share one sheet
+    for checkpoint in sorted(dict.fromkeys(checkpoints), key=lambda checkpoint: checkpoint != run.main_checkpoint):
+        for split, variant in _measured(run):
+            matrix = nnls_matrix(run, checkpoint, split, variant)
+            if matrix is not None:
+                yield Plot(
+                    file_name("nnls", *_parts(run, checkpoint, split, variant)),
+                    f"Layer similarity{_where(run, checkpoint, split, variant)}",
+                    f"{LAYER_SIMILARITY.reading} {_STAGES}",
+                    partial(nnls_map, run, matrix),
+                    checkpoint == run.main_checkpoint,
+                )
+
+
+def _mu(run: Run) -> Iterator[Plot]:
+    if run.tables.mu is None:
+        return
+    for view in _measured(run):
+        here = (run.main_checkpoint, *view)
+        yield Plot(
+            file_name("mu_distribution", *_parts(run, *here)),
+            f"Distribution of μ{_where(run, *here)}",
+            "Density of μ, the ratio of the second to the first neighbour distance, at chosen layers, up to its 95 % "
+            "quantile; dashed: the law d μ^−(d+1) that TwoNN assumes. Where they part, the estimate is a summary "
+            "rather than a fit.",
+            partial(mu_distribution, run, *here),
+        )
+        yield Plot(
+            file_name("twonn_fit", *_parts(run, *here)),
+            f"TwoNN fit check{_where(run, *here)}",
+            "By the assumed law −log(1 − F) against log μ is a line through the origin whose slope is the intrinsic "
+            "dimension (dashed: the fitted one); points that leave the line early speak against the fit.",
+            partial(fit_check, run, *here),
+        )
+
+
+def _milestones(run: Run) -> Iterator[Plot]:
+    if len(run.checkpoints) < 2:
+        return
+    for metric in run.metrics:
+        for variant in run.variants:
+            pooled = f", {variant.title}" if len(run.variants) > 1 else ""
+            yield Plot(
+                file_name(metric, "milestones", variant.slug if len(run.variants) > 1 else ""),
+                f"{short_label(metric)} while training{pooled}",
+                "Maps: layers by epoch (epoch 0 is the random initialisation). Curves: chosen layers over the epochs.",
+                partial(milestone_figure, run, metric, variant),
+            )
+    if len(run.checkpoints) > FEW_CHECKPOINTS and run.tables.nnls is not None:
+        for split, variant in _measured(run):
+            yield Plot(
+                file_name("nnls_milestones", split, variant.slug),
+                f"Layer similarity while training ({split}{f', {variant.title}' if len(run.variants) > 1 else ''})",
+                "One map per measured epoch, input layer at the top left: blocks form where stages come to keep "
+                "neighbourhoods together.",
+                partial(nnls_sheet, run, split, variant),
+            )
+
+
+def _classes(run: Run) -> Iterator[Plot]:
+    views = [(run.main_checkpoint, split, variant) for split, variant in _measured(run)]
+    if run.tables.per_class is not None:
+        for metric in (str(metric) for metric in run.tables.per_class["metric"].unique()):
+            for here in views:
+                yield Plot(
+                    file_name(metric, "per_class", *_parts(run, *here)),
+                    f"{short_label(metric)} by class{_where(run, *here)}",
+                    f"The metric over the samples of each class alone. {term(metric).reading}".strip(),
+                    partial(per_class_figure, run, metric, *here),
+                )
+    if run.tables.class_neighbors is not None:
+        for here in views:
+            yield Plot(
+                file_name("class_neighbors", *_parts(run, *here)),
+                f"Classes of the neighbours{_where(run, *here)}",
+                "Of the k nearest neighbours of a class's samples (row), the fraction in each class (column): the "
+                "diagonal is the class's own purity, bright cells beside it are classes that the layer mixes.",
+                partial(class_neighbors_figure, run, *here),
+            )
+
+
+def _measured(run: Run) -> Iterator[tuple[str, Variant]]:
+    yield from product(run.splits, run.variants)
+
+
+def _parts(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> tuple[str, ...]:
+    """The parts of a file name that tell these plots apart; the main checkpoint's go without its name."""
+    return split, variant.slug, "" if checkpoint == run.main_checkpoint else checkpoint.label
+
+
+def _where(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> str:
+    parts = [
+        split if len(run.splits) > 1 else "",
+        variant.title if len(run.variants) > 1 else "",
+        checkpoint.title if len(run.checkpoints) > 1 else "",
+    ]
+    told = ", ".join(part for part in parts if part)
+    return f" ({told})" if told else ""

@@ -1,0 +1,139 @@
+"""Turning the tables of a run folder into its plots and report."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rra_cli.core import files
+from rra_cli.core.progress import Progress
+from rra_cli.report.html import Rendered, report_html
+from rra_cli.report.plots import plots
+from rra_cli.report.run import Run, load_run
+from rra_cli.report.schema import TABLES
+from rra_cli.report.style import KINDS, encode, styled
+
+# Raised when the same tables would look different.
+VERSION = 1
+REPORT = "report.html"
+# What the plots are made of, and what the report tells beside them.
+_DRAWN = (*(f"tables/{name}.csv" for name in TABLES), "training.jsonl")
+_TOLD = ("config.yaml", "provenance.json")
+_RECORD = "plots/.rendered.json"
+_PLOT = re.compile(r"plots/[A-Za-z0-9_-]+\.(png|svg)")
+
+
+def render(run_folder: Path, progress: Progress, cache: Path | None) -> list[Path]:
+    """Renders `plots/*.png`, `plots/*.svg` and `report.html` from the tables; returns their paths."""
+    run = load_run(run_folder)
+    links = _links(run_folder)
+    inputs = _digest(run_folder, (*_DRAWN, *_TOLD), "\0".join([f"{VERSION}", *links]))
+    before = _read_record(run_folder / _RECORD)
+    if before and before["inputs"] == inputs and _intact(run_folder, before["files"]):
+        return [run_folder / name for name in before["files"]]
+    rendered = _drawn(run, run_folder, progress, cache)
+    contents = {
+        f"plots/{figure.plot.name}.{kind}": data for figure in rendered for kind, data in figure.encoded.items()
+    }
+    contents[REPORT] = report_html(run, run_folder.resolve().name, rendered, links).encode("utf-8")
+    for name, data in contents.items():
+        files.write_bytes(run_folder / name, data)
+    for name in before["files"] if before else ():
+        # What an earlier rendering made and this one did not would contradict the tables.
+        if name not in contents and _PLOT.fullmatch(name):
+            (run_folder / name).unlink(missing_ok=True)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    files.write_json(run_folder / _RECORD, {"inputs": inputs, "files": digests})
+    return [run_folder / name for name in contents]
+
+
+def _drawn(run: Run, run_folder: Path, progress: Progress, cache: Path | None) -> list[Rendered]:
+    """All figures; taken from the cache where the same tables were drawn before, and put there otherwise."""
+    if cache is None:
+        return _draw(run, progress)
+    drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')}"
+    entry = cache / _digest(run_folder, _DRAWN, drawn_with)
+    found = _read_cache(run, entry)
+    if found is not None:
+        return found
+    rendered = _draw(run, progress)
+    contents = {f"{each.plot.name}.{kind}": data for each in rendered for kind, data in each.encoded.items()}
+    for name, data in contents.items():
+        files.write_bytes(entry / name, data)
+    # Last, so that an entry with an index is whole.
+    files.write_json(entry / "index.json", {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
+    return rendered
+
+
+def _read_cache(run: Run, entry: Path) -> list[Rendered] | None:
+    try:
+        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        rendered = []
+        for plot in plots(run):
+            kinds = [kind for kind in KINDS if f"{plot.name}.{kind}" in index]
+            encoded = {kind: (entry / f"{plot.name}.{kind}").read_bytes() for kind in kinds}
+            if any(hashlib.sha256(data).hexdigest() != index[f"{plot.name}.{kind}"] for kind, data in encoded.items()):
+                return None
+            if encoded:  # a plot that the tables had nothing for was not drawn
+                rendered.append(Rendered(plot, encoded))
+        return rendered
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _draw(run: Run, progress: Progress) -> list[Rendered]:
+    rendered = []
+    with styled():
+        wanted = list(plots(run))
+        for done, plot in enumerate(wanted):
+            progress(done, len(wanted), plot.title)
+            figure = plot.draw()
+            if figure is not None:
+                rendered.append(Rendered(plot, encode(figure)))
+        progress(len(wanted), len(wanted), "")
+    return rendered
+
+
+def _digest(run_folder: Path, names: Iterable[str], made_with: str) -> str:
+    """A digest of the contents of these files of the run folder; a file that is missing counts as such."""
+    digest = hashlib.sha256(made_with.encode())
+    for name in names:
+        path = run_folder / name
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+        digest.update(f"\0{name}\0{content}".encode())
+    return digest.hexdigest()
+
+
+def _links(run_folder: Path) -> list[str]:
+    """The files that the report points to, relative to the run folder."""
+    named = ("config.yaml", "provenance.json", "manifest.json", "training.jsonl", "run.log")
+    tables = sorted(path for kind in ("csv", "parquet") for path in (run_folder / "tables").glob(f"**/*.{kind}"))
+    return [
+        *(name for name in named if (run_folder / name).is_file()),
+        *(path.relative_to(run_folder).as_posix() for path in tables),
+    ]
+
+
+def _read_record(path: Path) -> Mapping[str, Any] | None:
+    """What the last rendering wrote down; None where there is none that can be read, which renders anew."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(record["inputs"], str) and all(isinstance(name, str) for name in record["files"])
+        return record if whole and isinstance(record["files"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _intact(run_folder: Path, digests: Mapping[str, str]) -> bool:
+    for name, digest in digests.items():
+        path = run_folder / name
+        if name != REPORT and not _PLOT.fullmatch(name):
+            return False
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return False
+    return True

@@ -1,0 +1,70 @@
+"""How many neighbours are asked for, and under which keys activations and graphs are stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rra_cli.activations.stream import Request
+from rra_cli.config.experiment import ActivationsConfig, Experiment
+from rra_cli.core.fields import identity_of
+from rra_cli.core.spec import Spec
+from rra_cli.data.dataset import Split
+from rra_cli.errors import UserError
+from rra_cli.neighbors.engine import Engine
+from rra_cli.stages.capture import VERSION as CAPTURE_VERSION
+from rra_cli.stages.graph import VERSION as GRAPH_VERSION
+from rra_cli.stages.images import Images
+from rra_cli.stages.point import Checkpoint
+from rra_cli.stages.train import TrainStage
+
+
+def default_k(n_samples: int, n_classes: int) -> int:
+    """max(2, round(N / (10 C))): the neighbour density of the RRA thesis, ch. 5.4."""
+    return max(2, round(n_samples / (10 * n_classes)))
+
+
+def neighbors_of(asked: int | None, n_samples: int, n_classes: int | None) -> int:
+    """The k asked for, or the default. Raises `UserError` where the data has no more than k samples."""
+    if asked is None and n_classes is None:
+        raise UserError(
+            "neighbors.k must be given: without labels there is no default (it is N / (10 classes))",
+            f"add neighbors.k=K with 2 <= K < {n_samples}, or put labels.npy beside the layers",
+        )
+    k = default_k(n_samples, n_classes or 1) if asked is None else asked
+    if k < 1:
+        raise UserError(f"neighbors.k is {k}; at least 1 is needed", "use neighbors.k=10, or null for the default")
+    if k >= n_samples:
+        raise UserError(
+            f"neighbors.k is {k}, but {n_samples} samples are measured, so each has only {n_samples - 1} neighbours",
+            f"use neighbors.k={n_samples - 1} or less, or measure more samples (dataset.n_samples)",
+        )
+    return k
+
+
+def graph_k(experiment: Experiment, k: int) -> int:
+    """Neighbours that a graph holds: k, or more where a metric always reads more (TwoNN reads two)."""
+    return max([k, *(metric.fixed_k or 1 for metric in experiment.metrics.metrics.values())])
+
+
+def activations_spec(
+    config: ActivationsConfig, images: Images, split: Split, request: Request, training: TrainStage, at: Checkpoint
+) -> Spec:
+    """What decides the bytes of a layer's activations; layer 0 knows nothing of the network."""
+    identity: dict[str, Any] = {
+        "dataset": images.measured_identity(split),
+        "module": request.module,
+        "pooling": {"pool": request.pooling.pool, "scale": request.pooling.scale},
+        "dtype": config.dtype,
+    }
+    if request.module == "":
+        return Spec("capture", CAPTURE_VERSION, identity, ())
+    identity |= {"checkpoint": at.entry, "batch_size": config.batch_size}
+    return Spec("capture", CAPTURE_VERSION, identity, (training.spec.key,))
+
+
+def graph_spec(engine: Engine, activations: Spec, k: int) -> Spec:
+    """The key holds k only where the graph of a smaller k is not a prefix of this one."""
+    identity: dict[str, Any] = {"engine": identity_of(engine)}
+    if not engine.prefix_stable:
+        identity["k"] = k
+    return Spec("graph", GRAPH_VERSION, identity, (activations.key,))

@@ -1,0 +1,181 @@
+"""From a configured experiment to its stages. Everything that can be wrong with the request shows here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rra_cli.activations.pooling import Pooling
+from rra_cli.config.experiment import Experiment
+from rra_cli.data.dataset import ImageDataset, Split
+from rra_cli.errors import UserError, did_you_mean
+from rra_cli.stages.capture import CapturePass, LayerCapture
+from rra_cli.stages.files import FileSource, UserFiles
+from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.images import Images
+from rra_cli.stages.keys import activations_spec, graph_k, graph_spec, neighbors_of
+from rra_cli.stages.layout import Layout
+from rra_cli.stages.measure import Labelling
+from rra_cli.stages.point import Checkpoint, Point
+from rra_cli.stages.train import TrainStage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rra_cli.activations.stream import Request
+    from rra_cli.models.encoder import Layer
+
+
+def lay_out(experiment: Experiment) -> Layout:
+    """The stages of an experiment. Raises `UserError` where it asks for something impossible."""
+    if isinstance(experiment.dataset, ImageDataset):
+        return _ImageLayout(experiment, experiment.dataset).layout
+    return _lay_out_files(experiment)
+
+
+class _ImageLayout:
+    """Builds the layout of a network on images: all layers at all checkpoints, on all splits, at all scales."""
+
+    def __init__(self, experiment: Experiment, dataset: ImageDataset) -> None:
+        from rra_cli.activations.stream import Request, feature_shapes
+
+        self.experiment, self.dataset, self.images = experiment, dataset, Images(dataset)
+        self.training = TrainStage(
+            experiment.model, experiment.method, experiment.augment, experiment.optimizer, experiment.seed, self.images
+        )
+        encoder = self.training.fresh_encoder()
+        self.named: dict[str, Layer] = {layer.module: layer for layer in encoder.layers}
+        self.modules = _ordered_modules(
+            encoder.module, list(self.named), experiment.activations.layers, dataset.input_shape
+        )
+        self.requests = [
+            Request(self.named[module].name if module in self.named else module, module, pooling)
+            for pooling in experiment.pooling.values()
+            for module in self.modules
+        ]
+        self.shapes = feature_shapes(encoder.module, self.requests, dataset.input_shape)
+        self.inputs: dict[tuple[Split, Pooling], LayerCapture] = {}
+        self.layout = Layout(experiment, self.training.spec.key[:12], self.images, self.training)
+        for checkpoint in _checkpoints(self.training, experiment.activations.checkpoints):
+            for split in dataset.splits:
+                self._add(checkpoint, split)
+
+    def _add(self, checkpoint: Checkpoint, split: Split) -> None:
+        """Everything that is measured at one checkpoint on one split."""
+        experiment, n_samples = self.experiment, self.images.n_measured(split)
+        k = neighbors_of(experiment.neighbors.k, n_samples, len(self.dataset.class_names))
+        network_pass = self._pass(split, checkpoint)
+        graphs = []
+        for request in self.requests:
+            activations = activations_spec(
+                experiment.activations, self.images, split, request, self.training, checkpoint
+            )
+            point = Point(
+                checkpoint=checkpoint,
+                split=split,
+                layer=request.layer,
+                index=self.modules.index(request.module),
+                module=request.module,
+                stage=self.named[request.module].stage if request.module in self.named else "",
+                pooling=request.pooling,
+                n_samples=n_samples,
+                k=k,
+                activations=activations,
+                graph=graph_spec(experiment.neighbors, activations, graph_k(experiment, k)),
+            )
+            capture = self._capture(point, request, network_pass)
+            graph = GraphStage(point, capture, capture, experiment.neighbors, graph_k(experiment, k))
+            capture.readers.append(graph)
+            graphs.append(graph)
+        self.layout.measure(graphs, k, Labelling({}, partial(self.images.labels, split)))
+
+    def _capture(self, point: Point, request: Request, network_pass: CapturePass) -> LayerCapture:
+        if request.module == "":
+            # Layer 0 does not depend on the network: one capture serves all checkpoints.
+            known = self.inputs.get((point.split, point.pooling))
+            if known is not None:
+                return known
+            network_pass = self._pass(point.split, None)
+        capture = LayerCapture(point, network_pass, self.shapes[request])
+        self.layout.captures.append(capture)
+        if request.module == "":
+            self.inputs[point.split, point.pooling] = capture
+        return capture
+
+    def _pass(self, split: Split, checkpoint: Checkpoint | None) -> CapturePass:
+        config = self.experiment.activations
+        training = None if checkpoint is None else self.training
+        return CapturePass(
+            self.images,
+            split,
+            training=training,
+            checkpoint=checkpoint,
+            batch_size=config.batch_size,
+            dtype=config.dtype,
+        )
+
+
+def _lay_out_files(experiment: Experiment) -> Layout:
+    """The layout of a user's folder: its layers are there already."""
+    files = UserFiles(experiment)
+    layout = Layout(experiment, files.key[:12], files)
+    k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)
+    graphs = []
+    for pooling in experiment.pooling.values():
+        for layer in files.layers:
+            source = FileSource(files, layer, pooling)
+            point = Point(
+                checkpoint=Checkpoint("last", "last", None),
+                split=files.split,
+                layer=layer.name,
+                index=layer.index,
+                module=layer.name,
+                stage="",
+                pooling=pooling,
+                n_samples=files.n_samples,
+                k=k,
+                activations=source.spec,
+                graph=graph_spec(experiment.neighbors, source.spec, graph_k(experiment, k)),
+            )
+            graphs.append(GraphStage(point, source, None, experiment.neighbors, graph_k(experiment, k)))
+    layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
+    return layout
+
+
+def _checkpoints(training: TrainStage, wanted: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints to measure, in the order of their epochs, each once."""
+    known = {point.label: point for point in (*training.milestones, training.best, training.last)}
+    chosen: set[str] = set()
+    for name in wanted:
+        if name == "milestones":
+            chosen.update(point.label for point in training.milestones)
+        elif name == training.last.entry:
+            chosen.add("last")
+        elif name in known:
+            chosen.add(name)
+        else:
+            raise UserError(
+                f"activations.checkpoints names {name!r}, which this training does not keep: "
+                + did_you_mean(name, ["milestones", *known]),
+                "epochs are kept by method.milestones=[0,10,...]",
+            )
+    if not chosen:
+        raise UserError(
+            f"activations.checkpoints={list(wanted)} leaves nothing to measure: this training keeps no milestones",
+            "use [milestones,last] or [best]",
+        )
+    return [known[label] for label in known if label in chosen]
+
+
+def _ordered_modules(
+    module: nn.Module, named: list[str], extra: Sequence[str], input_shape: tuple[int, int, int]
+) -> list[str]:
+    """The named layers and the extra ones asked for, in the order in which the network runs them; layer 0 first."""
+    if not extra:
+        return named
+    from rra_cli.activations.layers import resolve_layers
+
+    wanted = {*named, *resolve_layers(module, extra, input_shape=input_shape)}
+    ordered = resolve_layers(module, ["**"], input_shape=input_shape)
+    return ["", *[name for name in ordered if name in wanted]]

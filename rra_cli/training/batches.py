@@ -1,0 +1,111 @@
+"""Training images resident on the device as bytes, and batches of them as a pure function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rra_cli.core.reproducibility import derive_seed
+from rra_cli.data.augment import Augment
+from rra_cli.data.dataset import Samples
+from rra_cli.data.normalise import standardise, to_unit
+from rra_cli.errors import UserError
+from rra_cli.methods.method import Batch
+
+# Samples in a forward pass of an evaluation; fixed, so that the order of sums never depends on the machine.
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """A split as it lies on the device: images `(n, c, h, w)` uint8, labels and ids `(n,)` int64.
+
+    mean, std: per channel, of pixels in [0, 1]: what the network sees is (pixel / 255 - mean) / std.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: torch.Tensor
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    @classmethod
+    def of(cls, samples: Samples, mean: Sequence[float], std: Sequence[float], device: str) -> Resident:
+        """The samples copied to the device."""
+
+        def move(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+
+        return cls(move(samples.images), move(samples.labels), move(samples.ids), mean, std)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.images.device
+
+    def take(self, positions: torch.Tensor) -> Resident:
+        """The samples at these positions `(m,)`, in this order."""
+        positions = positions.to(self.device)
+        images, labels, ids = (part[positions] for part in (self.images, self.labels, self.ids))
+        return Resident(images, labels, ids, self.mean, self.std)
+
+    def pixels(self, positions: torch.Tensor | slice) -> torch.Tensor:
+        """Images `(m, c, h, w)` float32 in [0, 1], channels last in memory."""
+        return to_unit(self.images[positions].contiguous(memory_format=torch.channels_last))
+
+    def standardised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels in [0, 1] as the network sees them."""
+        return standardise(pixels, self.mean, self.std)
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Start and end of every batch of an epoch. An incomplete last one is kept unless it is a single sample.
+
+    A single sample has no batch statistics. Raises `UserError` where batch_size exceeds n.
+    """
+    if batch_size > n:
+        raise UserError(
+            f"method.batch_size is {batch_size}, but there are only {n} training samples",
+            f"set method.batch_size to at most {n}, or raise dataset.train_size",
+        )
+    bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    start, stop = bounds[-1]
+    return bounds[:-1] if stop - start == 1 and batch_size > 1 else bounds
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order `(n,)` in which an epoch visits the samples; drawn on the CPU, so it is the same on every device."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(seed, "order", epoch)))
+
+
+def draw_batch(
+    data: Resident, positions: torch.Tensor, augment: Augment, n_views: int, seed: int, epoch: int, step: int
+) -> Batch:
+    """The augmented, normalised views of the samples at these positions; epoch and step seed the augmentation."""
+    # On the CPU, so that the drawn parameters are the same on every device.
+    generator = torch.Generator().manual_seed(derive_seed(seed, "augment", epoch, step))
+    pixels = data.pixels(positions)
+    views = tuple(data.standardised(augment(pixels, generator)) for _ in range(n_views))
+    return Batch(views, data.labels[positions], data.ids[positions])
+
+
+@torch.inference_mode()
+def evaluate(encoder: torch.nn.Module, data: Resident) -> dict[str, float]:
+    """Mean cross-entropy (nats) and accuracy in [0, 1] of the last layer, in evaluation mode, float32, not augmented.
+
+    Leaves the encoder in evaluation mode.
+    """
+    encoder.eval()
+    loss, correct = 0.0, 0
+    for start in range(0, len(data), EVALUATION_BATCH):
+        chosen = slice(start, start + EVALUATION_BATCH)
+        logits, labels = encoder(data.standardised(data.pixels(chosen))), data.labels[chosen]
+        loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(dim=1) == labels).sum())
+    return {"loss": loss / len(data), "accuracy": correct / len(data)}

@@ -1,0 +1,157 @@
+"""Runs a tiny experiment in forked children and kills them with SIGKILL at chosen writes and renames.
+
+A child ends at the n-th boundary that `rra_cli.core.files` announces; a second child then gives the same command again.
+Run as a script: `python killing.py FOLDER FIRST STEP` tries the boundaries FIRST, FIRST + STEP, ... and prints one JSON
+line: how many boundaries there are, which were tried, and what differed from the undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rra_cli import pipeline
+from rra_cli.activations.pooling import Pooling
+from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, StoreConfig
+from rra_cli.core import files
+from rra_cli.core.progress import Progress, silent
+from rra_cli.core.store import Store
+from rra_cli.data.augment import NoAugment
+from rra_cli.data.digits import Digits
+from rra_cli.methods.supervised import Supervised
+from rra_cli.metrics.class_similarity import NNCS
+from rra_cli.metrics.intrinsic_dimension import TwoNN
+from rra_cli.metrics.layer_similarity import NNLS
+from rra_cli.models.mlp import MLP
+from rra_cli.neighbors.exact import ExactEngine
+from rra_cli.training.optimizer import SGD
+
+
+class Quiet:
+    """A reporter that shows nothing."""
+
+    def task(self, title: str):
+        from contextlib import nullcontext
+
+        progress: Progress = silent
+        return nullcontext(progress)
+
+    def note(self, message: str) -> None: ...
+
+    def warn(self, message: str) -> None: ...
+
+
+def experiment(root: Path, keep: str = "always") -> Experiment:
+    """Seconds of work that goes through every kind of stage: two checkpoints, two splits, four layers."""
+    return Experiment(
+        name="tiny",
+        seed=0,
+        dataset=Digits(train_size=80, n_samples={"train": 40, "test": 40}, balanced=True),
+        model=MLP(),
+        method=Supervised(epochs=2, batch_size=40, milestones=(0,)),
+        augment=NoAugment(),
+        optimizer=SGD(),
+        pooling={"none": Pooling()},
+        neighbors=ExactEngine(k=4),
+        metrics=MetricSet({"id_twonn": TwoNN(), "nncs": NNCS(), "nnls": NNLS()}, per_sample=True, per_class=True),
+        activations=ActivationsConfig(keep=keep),  # type: ignore[arg-type]
+        store=StoreConfig(root=str(root / "store")),
+    )
+
+
+def run(root: Path, keep: str) -> None:
+    pipeline.run(experiment(root, keep), root / "run", Quiet(), config={"experiment": "tiny", "keep": keep})
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Exit code of the work done in a forked child; -9 where it was killed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_at(boundary: int) -> None:
+    """From now on this process ends, without a chance to clean up, at its n-th boundary (the first is 1)."""
+    seen = 0
+
+    def observe(name: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == boundary:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    files.observers.append(observe)
+
+
+def count_boundaries(root: Path, keep: str) -> int:
+    names = root / "names"
+
+    def work() -> None:
+        with names.open("w") as lines:
+            files.observers.append(lambda name: print(name.replace("\n", " "), file=lines, flush=True))
+            run(root, keep)
+
+    if in_child(work) != 0:
+        raise SystemExit("the undisturbed run failed")
+    return len(names.read_text().splitlines())
+
+
+def results(root: Path) -> dict[str, bytes]:
+    """Every table, and the training's history."""
+    found = [*sorted((root / "run" / "tables").rglob("*.*")), root / "run" / "training.jsonl"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+
+
+def main(folder: Path, first: int, step: int, keep: str) -> None:
+    # The report is read from the tables and has its own tests; drawing it takes longer than all the rest.
+    pipeline.render = lambda *args, **kwargs: []  # type: ignore[assignment]
+    calm = folder / "calm"
+    calm.mkdir(parents=True)
+    total = count_boundaries(calm, keep)
+    wanted = results(calm)
+    tried, problems = [], []
+    for boundary in range(first, total + 1, step):
+        root = folder / f"at-{boundary}"
+
+        def killed(root: Path = root, boundary: int = boundary) -> None:
+            kill_at(boundary)
+            run(root, keep)
+
+        code = in_child(killed)
+        if code != -signal.SIGKILL:
+            problems.append(f"{boundary}: the run was to be killed but ended with {code}")
+        code = in_child(lambda root=root: run(root, keep))
+        tried.append(boundary)
+        if code != 0:
+            problems.append(f"{boundary}: the second run ended with {code}")
+        elif results(root) != wanted:
+            found = results(root)
+            names = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+            problems.append(f"{boundary}: these differ: {names}")
+        else:
+            report = Store(root / "store").verify()
+            left = [*report.corrupt, *report.orphaned, *report.owned, *report.damaged]
+            if left:
+                problems.append(f"{boundary}: left in the store: {left}")
+        shutil.rmtree(root)
+    print(json.dumps({"boundaries": total, "tried": tried, "problems": problems}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

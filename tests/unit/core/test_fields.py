@@ -1,0 +1,68 @@
+"""What a component's identity is."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from rra_cli.core.component import Component
+from rra_cli.core.fields import Kind, execution, identity, identity_of, kind_of, location, plain, selection
+
+
+@dataclass(frozen=True)
+class Inner(Component):
+    name: ClassVar[str] = "inner"
+    rate: float = identity(0.1)
+    workers: int = execution(4)
+
+
+@dataclass(frozen=True)
+class Outer:
+    required: int = identity()
+    inner: Inner = identity(default_factory=Inner)
+    sizes: tuple[int, ...] = identity((1, 2))
+    options: dict[str, Any] = identity(default_factory=dict)
+    k: int = selection(3)
+    root: str = location("/data")
+
+
+def test_identity_holds_identity_fields_with_defaults_and_names() -> None:
+    assert identity_of(Outer(required=1)) == {
+        "inner": {"name": "inner", "rate": 0.1}, "sizes": [1, 2], "options": {}, "required": 1
+    }  # fmt: skip
+
+
+def test_only_identity_fields_change_the_identity() -> None:
+    one = identity_of(Outer(required=1))
+    assert identity_of(Outer(inner=Inner(workers=8), k=9, root="/other", required=1)) == one
+    for other in (Outer(inner=Inner(0.2), required=1), Outer(required=2), Outer(sizes=(2, 1), required=1)):
+        assert identity_of(other) != one
+
+
+def test_every_field_knows_its_kind() -> None:
+    kinds = {field.name: kind_of(field) for field in dataclasses.fields(Outer)}
+    assert kinds == {
+        "inner": Kind.IDENTITY, "sizes": Kind.IDENTITY, "options": Kind.IDENTITY, "k": Kind.SELECTION,
+        "root": Kind.LOCATION, "required": Kind.IDENTITY,
+    }  # fmt: skip
+
+    @dataclass
+    class Undeclared:
+        x: int = 1
+
+    assert kind_of(dataclasses.fields(Undeclared)[0]) is None
+
+
+def test_a_field_without_default_stays_required() -> None:
+    with pytest.raises(TypeError, match="required"):
+        Outer()  # type: ignore[call-arg]
+
+
+def test_what_json_cannot_hold_is_refused() -> None:
+    with pytest.raises(TypeError, match="cannot be part of an identity"):
+        plain({"x": {1, 2}})
+    with pytest.raises(TypeError, match="cannot be part of an identity"):
+        plain(Inner)

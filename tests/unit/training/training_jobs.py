@@ -1,0 +1,109 @@
+"""Tiny trainings that use every kind of randomness: initialisation, order, augmentation, dropout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from rra_cli.data.augment import Augment, NoAugment
+from rra_cli.data.dataset import Samples
+from rra_cli.methods.supervised import Supervised
+from rra_cli.models.encoder import Encoder, Layer
+from rra_cli.models.model import Model
+from rra_cli.training.loop import TrainingJob
+from rra_cli.training.optimizer import SGD, Optimizer
+
+N_CLASSES = 3
+
+
+class Unlisted(Model):
+    """Gives a name without registering a component: only a concrete class that sets its own name is one."""
+
+    name: ClassVar[str] = "dropped"
+
+
+@dataclass(frozen=True)
+class Dropped(Unlisted):
+    """A tiny convolutional net with batch norm and dropout."""
+
+    dropout: float = 0.2
+
+    def build(self, input_shape: tuple[int, int, int], n_classes: int) -> Encoder:
+        module = nn.Sequential(
+            nn.Conv2d(input_shape[0], 6, 3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout(self.dropout),
+            nn.Flatten(),
+            nn.Linear(6 * (input_shape[1] - 2) * (input_shape[2] - 2), n_classes),
+        )
+        return Encoder(module, (Layer("input", ""), Layer("conv", "0"), Layer("logits", "5")))
+
+
+@dataclass(frozen=True)
+class Noise(Augment):
+    """Adds noise, different for every sample; calls `watch` first."""
+
+    watch: Callable[[], None] = lambda: None
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self.watch()
+        return (images + 0.1 * torch.rand(images.shape, generator=generator)).clamp(0, 1)
+
+
+def samples(n: int, seed: int) -> Samples:
+    """Images `(n, 1, 6, 6)`: noise with a brighter row for each of 3 classes."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, N_CLASSES, n)
+    images = random.integers(0, 160, (n, 1, 6, 6))
+    images[np.arange(n), 0, 2 * labels] += 60
+    return Samples(images.astype(np.uint8), labels.astype(np.int64), np.arange(n, dtype=np.int64))
+
+
+def job(
+    seed: int = 0, *, n: int = 90, epochs: int = 3, optimizer: Optimizer | None = None, **changes: Any
+) -> TrainingJob:
+    """A training of a fraction of a second: 90 samples in batches of 20 (the last of 10)."""
+    plain = TrainingJob(
+        model=Dropped(),
+        method=Supervised(epochs=epochs, batch_size=20),
+        augment=NoAugment(),
+        optimizer=SGD(lr=0.05) if optimizer is None else optimizer,
+        seed=seed,
+        train=samples(n, 1),
+        test=samples(60, 2),
+        class_names=("a", "b", "c"),
+        mean=(0.4,),
+        std=(0.25,),
+    )
+    return replace(plain, **changes)
+
+
+class Store:
+    """Takes what is published, each entry once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, entry: str, folder: Path) -> None:
+        assert not (self.root / entry).exists(), f"{entry} is published twice"
+        os.rename(folder, self.root / entry)
+
+    def missing(self, entries: list[str]) -> list[str]:
+        return [entry for entry in entries if not (self.root / entry).exists()]
+
+    def content(self) -> dict[str, bytes]:
+        """Every published file by its path."""
+        return {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file()
+        }
