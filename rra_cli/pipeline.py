@@ -107,7 +107,7 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
                 progress(len(missing), len(missing), "")
         if layout.experiment.activations.keep == "until_measured":
             for capture in walk.captures:
-                store.free(capture.point.activations)
+                store.free(capture.point.activations, run_id=run_dir.id)
 
 
 def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:

@@ -127,7 +127,7 @@ def _defaults(path: Path) -> Iterable[tuple[str, Any]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

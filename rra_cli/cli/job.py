@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import rra_cli.config.resolvers  # noqa: F401 - `${rra.job_folder:...}` in our config.yaml, also on other machines
 from rra_cli.config.bind import NO_EXPERIMENT, bind
@@ -54,12 +55,15 @@ def hydra_main(config: DictConfig) -> None:
         from rra_cli import pipeline
         from rra_cli.console import make_reporter
 
+        plain.update(_plain(config))
         if outcomes is not None:
             check_folder(folder)
         experiment = bind(config, name)
-        plain.update(_plain(config))
+        reporter = make_reporter(experiment.runtime.progress)
+        if outcomes is not None:
+            reporter.note(f"job {settings.job.num}: {folder.name}")
         _write_hydra(folder, config, settings)
-        pipeline.run(experiment, folder, make_reporter(experiment.runtime.progress), config=plain)
+        pipeline.run(experiment, folder, reporter, config=plain)
     except (Exception, SystemExit) as error:
         # A sweep's job leaves its status and its log even if it never began; alone, nothing half-written stays.
         record(folder, plain, error, create=outcomes is not None)
@@ -67,6 +71,11 @@ def hydra_main(config: DictConfig) -> None:
         _end(outcomes, settings, Outcome(code_of(error), str(folder), str(error) or type(error).__name__), error)
     else:
         _end(outcomes, settings, Outcome(EXIT_OK, str(folder)), None)
+
+
+def forget() -> None:
+    """Before a call of Hydra: what an earlier call in this process recorded is not this one's."""
+    _errors.clear()
 
 
 def finish_single(folder: Path) -> int:
@@ -141,8 +150,11 @@ def _write_hydra(folder: Path, config: DictConfig, settings: Any) -> None:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    """The resolved configuration; empty where it cannot be resolved, which binding then explains."""
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException:
+        return {}
     return {str(key): value for key, value in plain.items()}
 
 

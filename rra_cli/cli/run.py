@@ -84,10 +84,12 @@ def main(arguments: Sequence[str]) -> int:
     if args.multirun:
         from rra_cli.cli.sweep import sweep
 
-        return sweep(checked, args.config_dir, _folder(config.hydra.sweep.dir, name, sweep=True))
-    folder = _folder(config.hydra.run.dir, name)
-    job.check_folder(folder)
+        with hydra_errors():
+            folder = _folder(config.hydra.sweep.dir, name, sweep=True)
+        return sweep(checked, args.config_dir, folder)
     with hydra_errors():
+        folder = _folder(config.hydra.run.dir, name)
+        job.check_folder(folder)
         call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
     return job.finish_single(folder)
 
@@ -104,11 +106,12 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def call_hydra(flags: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
     """Hands the command line to Hydra, which calls the job. Raises what goes wrong in Hydra itself."""
-    from rra_cli.cli.job import hydra_main
+    from rra_cli.cli.job import forget, hydra_main
     from rra_cli.config import catalog
     from rra_cli.config.compose import search_path
 
     found = search_path([*catalog.plugin_folders(), *config_dirs])
+    forget()
     with _arguments([*flags, *found, *overrides]):
         hydra_main()
 

@@ -11,22 +11,8 @@ from rra_cli.console import make_table, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-COMMON = frozenset(
-    {
-        "checkpoint",
-        "epoch",
-        "split",
-        "layer",
-        "index",
-        "stage",
-        "pool",
-        "scale",
-        "subset",
-        "n_samples",
-        "n_features",
-        "k",
-    }
-)
+COMMON = frozenset({"checkpoint", "epoch", "split", "layer", "index", "stage", "pool", "scale", "subset"})
+COMMON |= {"n_samples", "n_features", "k"}
 
 
 def show_summary(folder: Path) -> None:

@@ -6,9 +6,9 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from rra_cli.config.describe import fault_lines
+from rra_cli.config.describe import fault_lines, shown
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, Runtime, StoreConfig
 from rra_cli.core.component import GROUPS, component
 from rra_cli.core.fields import Kind, kind_of
@@ -84,13 +84,18 @@ class _Binder:
         return self.settings(path, cls, {key: value for key, value in values.items() if key != "name"})
 
     def pooling(self, values: Any) -> dict[str, Any]:
-        from rra_cli.activations.pooling import Pooling
+        from rra_cli.activations.pooling import SPATIAL, Pool, Pooling
 
         if not isinstance(values, Mapping) or not values:
             self.faults.append(f"pooling: expected at least one of none, cls, mean, last, got {values!r}")
             return {}
         bound = {}
         for key, settings in values.items():
+            if key not in get_args(Pool) and not (isinstance(settings, Mapping) and "pool" in settings):
+                self.faults.append(
+                    f"pooling: there is no {key!r}; {did_you_mean(str(key), set(get_args(Pool)) - set(SPATIAL))}"
+                )
+                continue
             given = {} if settings is None else settings
             if isinstance(given, Mapping):
                 given = {"pool": key, **given}
@@ -117,7 +122,7 @@ class _Binder:
             else:
                 # A flag that was mistyped looks like a metric without settings.
                 self.faults.append(
-                    f"metrics.{key}: expected a metric's settings ({{name: ...}}), got {value!r}; "
+                    f"metrics.{key}: expected a metric's settings ({{name: ...}}), got {shown(value)}; "
                     f"{did_you_mean(key, [*FLAGS, *(k for k in chosen if k != key)])}"
                 )
         return None if self.faults else MetricSet(bound, **flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -111,6 +112,7 @@ def check_folders(config_dirs: Sequence[Path]) -> None:
 
 
 def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
+    import yaml
     from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -126,7 +128,7 @@ def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
             return loader.load_configuration(
                 CONFIG_NAME, [*search_path(folders), *overrides], RunMode.RUN, from_shell=False
             )
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError([hydra_message(error)], HINT) from error
 
 
@@ -141,5 +143,11 @@ def hydra_message(error: BaseException) -> str:
 
 
 def _is_about(fault: str, keys: Iterable[str]) -> bool:
-    """Whether a fault is about one of these keys or something below it."""
-    return any(fault.startswith((f"{key}:", f"{key}.")) for key in keys)
+    """Whether a fault is about one of these keys, something below it, or how it fits to its neighbours."""
+    # Types and names are faults of one key; what a component says of its values may come from any of them.
+    alone = re.match(r"\S+: (unknown key|expected|a value is needed|there is no)", fault) is not None
+    return any(
+        re.match(rf"{re.escape(key)}[:. ]", fault)
+        or (not alone and re.match(rf"{re.escape(key.split('.')[0])}\b", fault))
+        for key in keys
+    )

@@ -46,7 +46,9 @@ def fault_lines(path: str, cls: type[Any], values: Mapping[str, Any], errors: Se
     for error in errors:
         if not error["loc"]:
             message = str(error["ctx"]["error"]) if "error" in error.get("ctx", {}) else error["msg"]
-            lines.setdefault("", f"{path}: {message}")
+            # "epochs is 0; ..." of method becomes "method.epochs is 0; ...".
+            named = message.partition(" ")[0] in hints
+            lines.setdefault("", f"{path}.{message}" if named else f"{path}: {message}")
             continue
         name = str(error["loc"][0])
         if error["type"] == "missing":
@@ -59,7 +61,7 @@ def fault_lines(path: str, cls: type[Any], values: Mapping[str, Any], errors: Se
 
 
 def _expected(hint: Any, value: Any) -> str:
-    line = f"expected {describe(hint)}, got {_shown(value)}"
+    line = f"expected {describe(hint)}, got {shown(value)}"
     choices = _choices(hint)
     if choices and isinstance(value, str):
         near = did_you_mean(value, choices)
@@ -74,7 +76,8 @@ def _choices(hint: Any) -> list[str]:
     return [choice for argument in get_args(hint) for choice in _choices(argument)]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is written in YAML, text in quotes."""
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else repr(value)

@@ -13,6 +13,7 @@ from typing import Any
 
 from rra_cli.config.bind import KEYS
 from rra_cli.config.catalog import Option
+from rra_cli.config.describe import shown
 from rra_cli.config.safety import override_faults
 from rra_cli.errors import did_you_mean
 
@@ -98,7 +99,7 @@ class _Checker:
 
     def add(self, text: str) -> None:
         """Checks one override and keeps it, or notes its faults."""
-        from hydra.errors import OverrideParseException
+        from hydra.errors import HydraException
 
         match = _OVERRIDE.fullmatch(text)
         assert match is not None, "the pattern matches any text"
@@ -111,16 +112,17 @@ class _Checker:
         line = f"{sign}{key}" if match["equals"] is None else f"{sign}{key}={value}"
         try:
             parsed = self.parser.parse_override(line)
+        except HydraException as error:
+            self.faults.append(f"{text}: {_grammar(str(error))}; quote values with special characters: {key}='...'")
+            return
+        try:
             if parsed.is_sweep_override() and not parsed.is_discrete_sweep():
                 self.faults.append(f"{key}: a sweep over an interval has no end; list the values or use range(...)")
                 return
             values = list(parsed.sweep_iterator()) if parsed.is_sweep_override() else [parsed.value()]
             texts = list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else [value]
-        except OverrideParseException as error:
-            self.faults.append(f"{text}: {_grammar(str(error))}; quote values with special characters: {key}='...'")
-            return
         except Exception as error:
-            # glob(...) and broken ranges surface only when the values are listed.
+            # glob(...) and broken ranges surface only when the values are listed, as errors of any kind.
             self.faults.append(f"{text}: {' '.join(str(error).split())}")
             return
         faults = [fault for single in values for fault in override_faults(key, single)]
@@ -164,7 +166,7 @@ class _Checker:
                 faults.append("experiment: one name is expected, got a list (a sweep is -m experiment=a,b)")
             elif any(not isinstance(name, str) for name in names):
                 faults.append(
-                    f"{group}: expected the name of an option, got {'null' if value is None else value!r}; "
+                    f"{group}: expected the name of an option, got {shown(value)}; "
                     f"`rra ls {group}` lists them; single keys are set by {group}.KEY=VALUE"
                 )
             else:

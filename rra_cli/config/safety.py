@@ -79,7 +79,7 @@ def override_faults(key: str, value: Any) -> list[str]:
 
 def file_faults(path: Path, root: Path) -> list[str]:
     """Why a user's YAML file under `root` is refused; empty where it may be used."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     where = path.relative_to(root).as_posix()
     if "hydra" in path.relative_to(root).with_suffix("").parts:

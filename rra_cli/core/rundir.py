@@ -180,6 +180,18 @@ class RunDir:
             self.leave()
 
 
+def is_live(path: Path) -> bool:
+    """Whether a run is at work in the folder, as far as can be told from here: one on another machine that ended
+    without a word counts as live.
+    """
+    try:
+        state = json.loads((path / STATUS).read_bytes())["state"]
+        owner = Lease(path / LEASE).look()
+    except (OSError, ValueError, TypeError, KeyError, UserError):
+        return False
+    return state == "running" and owner is not None and not owner.is_dead()
+
+
 def read_config(path: Path) -> Any:
     """The `config.yaml` of a run folder as plain values; `UserError` where it is missing or unreadable."""
     try:
@@ -205,7 +217,7 @@ def _write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _yaml() -> Any:
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
 
     return yaml
 

@@ -6,10 +6,8 @@ moved aside; never removed by us) and `trash/` (on its way out; may be removed a
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from rra_cli.core import files
 from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact
 from rra_cli.core.lease import Lease
 from rra_cli.core.progress import Progress, silent
+from rra_cli.core.references import Note, References
 from rra_cli.core.spec import Spec, check_entry
 from rra_cli.core.work import Work
 from rra_cli.errors import UserError
@@ -43,6 +42,7 @@ class Store:
         # The root itself may lie behind a link; below it none is followed.
         self.root = Path(os.path.realpath(root))
         self.stale_after = stale_after
+        self._notes = References(self.root / "refs")
         self._warn = logging.getLogger("rra_cli.store").warning if warn is None else warn
 
     def folder(self, spec: Spec, entry: str | None = None) -> Path:
@@ -109,14 +109,23 @@ class Store:
             raise
         work.close()
 
-    def free(self, spec: Spec, entry: str | None = None) -> None:
+    def free(self, spec: Spec, entry: str | None = None, *, run_id: str | None = None) -> bool:
         """Removes an artifact that no planned stage needs any more; a missing one is no fault.
 
-        It vanishes at once for those who look for it; whoever has a file of it open or mapped keeps that.
+        run_id: the run that needs it no more; it stays while another run at work, as its note says, does, and the
+        last of them removes it. It vanishes at once for those who look for it; whoever has a file of it open or mapped
+        keeps that. Gives whether it is gone.
         """
         folder = self.folder(spec, entry)
         self._refuse_links(folder)
+        if run_id is not None:
+            # First our own word, then the others': of two that free at once at least one sees both.
+            references = self._references()
+            references.release(run_id, _reference(spec))
+            if references.live(_reference(spec), besides=run_id):
+                return False
         self.discard(folder)
+        return True
 
     def discard(self, folder: Path) -> None:
         """Takes a folder of the store out of sight in one step, then removes it."""
@@ -136,28 +145,15 @@ class Store:
         one elsewhere needs. run_id: a file name. keys: `<stage>/<key>` (as text, or a spec or artifact). Replaces an
         earlier note of that run.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", run_id):
-            raise ValueError(f"a run id is letters, digits and _.+=-, got {run_id!r}")
-        names = sorted({_reference(key) for key in keys})
-        path = self.root / "refs" / f"{run_id}.json"
-        self._refuse_links(path)
-        files.write_json(path, {"run_folder": str(Path(run_folder).absolute()), "artifacts": names})
+        self._references().write(run_id, run_folder, (_reference(key) for key in keys))
 
-    def references(self) -> dict[str, tuple[Path, frozenset[str]]]:
-        """Run id -> (run folder, `<stage>/<key>` of all that it refers to)."""
-        found = {}
-        for path in sorted((self.root / "refs").glob("*.json")):
-            if path.name.startswith(files.LEFTOVER):
-                continue
-            try:
-                note = json.loads(path.read_bytes())
-                found[path.stem] = (Path(note["run_folder"]), frozenset(map(str, note["artifacts"])))
-            except (ValueError, TypeError, KeyError) as error:
-                raise StoreError(
-                    f"{path} is unreadable ({error})",
-                    "remove it if that run is of no interest any more: gc may then remove what only that run refers to",
-                ) from error
-        return found
+    def references(self) -> dict[str, Note]:
+        """What every run refers to, by run id. `StoreError` where a note is unreadable."""
+        return self._references().read()
+
+    def _references(self) -> References:
+        self._refuse_links(self._notes.folder)
+        return self._notes
 
     def publish(self, source: Path, spec: Spec, entry: str | None) -> Artifact:
         """Puts a sealed folder in place. Where an equal artifact lies there already, that one stays."""

@@ -23,9 +23,10 @@ from rra_cli.core.resources import free_memory
 from rra_cli.neighbors.arguments import as_count, resolve_device
 from rra_cli.neighbors.direct import direct_distances
 from rra_cli.neighbors.engine import Engine
-from rra_cli.neighbors.exact import Found, checked_k, search
+from rra_cli.neighbors.exact import checked_k
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.rows import Rows, as_matrix, blocks, scan
+from rra_cli.neighbors.search import Found, search
 
 
 def approximate_neighbors(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rra_cli.report.style import shorten
+from rra_cli.report.style import shorten, text_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS_PER_INCH = 72.0
 LONGEST_NAME = 18
-_CHARACTER = 0.6  # mean width of a character in units of the font size
 
 
 def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: float = 2.7, size: float = 6.5) -> None:
@@ -22,7 +21,7 @@ def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: f
     """
     room = inches * _POINTS_PER_INCH / max(1, len(layers))
     names = [plain(shorten(layer, LONGEST_NAME)) for layer in layers]
-    flat = axis == "x" and max(map(len, names), default=0) * size * _CHARACTER + 3 <= room
+    flat = axis == "x" and max((text_points(name, size) for name in names), default=0.0) + 3 <= room
     height = size * 1.25
     step = 1 if flat else max(1, -(-int(height * 100) // max(1, int(room * 100))))
     shown = [at for at in range(len(names)) if at % step == 0]
@@ -43,8 +42,8 @@ def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: f
 
 def names_inches(layers: Sequence[str], *, size: float = 6.5) -> float:
     """The room that upright layer names take, so that a figure can be made that much higher."""
-    longest = max((len(shorten(layer, LONGEST_NAME)) for layer in layers), default=0)
-    return longest * size * _CHARACTER / _POINTS_PER_INCH
+    names = (plain(shorten(layer, LONGEST_NAME)) for layer in layers)
+    return max((text_points(name, size) for name in names), default=0.0) / _POINTS_PER_INCH
 
 
 def stage_runs(stages: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -66,7 +65,7 @@ def stage_bands(axes: Axes, stages: Sequence[str], *, inches: float = 2.7) -> No
     for number, (first, last, name) in enumerate(stage_runs(stages)):
         if number % 2:
             axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0)
-        if name and len(name) * 6.0 * _CHARACTER <= room * (last - first + 1):
+        if name and text_points(plain(name), 6.0) <= room * (last - first + 1):
             axes.text(
                 *((first + last) / 2, 1.01, plain(name)),
                 transform=axes.get_xaxis_transform(),

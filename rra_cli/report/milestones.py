@@ -17,6 +17,8 @@ from rra_cli.report.twonn_fit import chosen_layers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Two are lines of one plot already; a map begins to say something with the third.
+FEWEST = 3
 _IN_A_ROW = 4
 
 
@@ -26,10 +28,10 @@ def trained_checkpoints(run: Run) -> tuple[Checkpoint, ...]:
 
 
 def milestone_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArray[np.float64] | None:
-    """The metric as `(n_layers, n_checkpoints)`, NaN where there is none; None with fewer than two checkpoints."""
+    """The metric as `(n_layers, n_checkpoints)`, NaN where there is none; None with fewer than three checkpoints."""
     checkpoints = trained_checkpoints(run)
     series = [run.series(metric, checkpoint, split, variant) for checkpoint in checkpoints]
-    if len(checkpoints) < 2 or all(found is None for found in series):
+    if len(checkpoints) < FEWEST or all(found is None for found in series):
         return None
     missing = np.full(len(run.layers), np.nan)
     return np.stack([missing if found is None else found.value for found in series], axis=1)

@@ -12,7 +12,7 @@ from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.curves import curve
 from rra_cli.report.glossary import LAYER_SIMILARITY, short_label, term
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix
-from rra_cli.report.milestones import milestone_figure, nnls_sheet
+from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, trained_checkpoints
 from rra_cli.report.run import FEW_CHECKPOINTS, Checkpoint, Run, Variant
 from rra_cli.report.style import file_name
 from rra_cli.report.training_curves import training_figure
@@ -114,7 +114,7 @@ def _mu(run: Run) -> Iterator[Plot]:
 
 
 def _milestones(run: Run) -> Iterator[Plot]:
-    if len(run.checkpoints) < 2:
+    if len(trained_checkpoints(run)) < FEWEST:
         return
     for metric in run.metrics:
         for variant in run.variants:

@@ -231,7 +231,7 @@ def _read_training(path: Path) -> pd.DataFrame | None:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
 
     return _mapping(path, yaml.safe_load, yaml.YAMLError)
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -114,9 +115,7 @@ def legend_line(label: str, **keywords: Any) -> Line2D:
 def encode(made: Figure) -> dict[str, bytes]:
     """The figure as `png` and `svg` bytes; equal figures give equal bytes."""
     made.set_dpi(PNG_DPI)
-    with warnings.catch_warnings():
-        # A layer may be named in a script that the font lacks: its letters become boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _any_letters():
         return _encode(made)
 
 
@@ -148,6 +147,25 @@ def shorten(name: str, length: int) -> str:
         return name
     tail = (length - 1) // 2
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+@cache
+def text_points(text: str, size: float) -> float:
+    """The width of the text in points, as our font draws it."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    properties = FontProperties(family=_RC["font.family"], size=size)
+    with _any_letters():
+        return float(text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0])
+
+
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """A layer may be named in a script that the font lacks: its letters become boxes, which needs no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_LAYERS = 6
 # The density is drawn up to this quantile; the tail is the other figure's.
 _SHOWN = 0.95
-_BINS = 40
+_BINS = 25
 _LAW: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 1.6)), "linewidth": 1.0, "zorder": 3}
 
 Quantiles = tuple[NDArray[np.float64], NDArray[np.float64]]

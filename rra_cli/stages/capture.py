@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rra_cli.activations.stream import Request, stream
+from rra_cli.core.artifact import ArtifactGoneError
 from rra_cli.core.resources import check_disk
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
@@ -136,7 +137,8 @@ class LayerCapture(Stage):
     def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
         """The activations `(n, features)` as a memory map, and why they cannot be searched ("" when they can)."""
         artifact = store.find(self.point.activations)
-        assert artifact is not None, "the activations were ensured before they are read"
+        if artifact is None:
+            raise ArtifactGoneError(f"the activations of {self.point.title} were freed by another run")
         rows = artifact.details["nonfinite_rows"]
         reason = f"{rows} of {self.point.n_samples} rows hold NaN or infinity" if rows else ""
-        return np.load(artifact.path / "activations.npy", mmap_mode="r", allow_pickle=False), reason
+        return artifact.read_array("activations.npy"), reason

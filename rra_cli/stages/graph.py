@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core import files
+from rra_cli.core.artifact import Artifact, ArtifactGoneError
 from rra_cli.core.spec import Spec
-from rra_cli.core.store import Artifact, Store
+from rra_cli.core.store import Store
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.io import load_graph, save_graph
 from rra_cli.stages import costs
 from rra_cli.stages.point import Point
-from rra_cli.stages.stage import Context, Cost, Stage
+from rra_cli.stages.stage import Context, Cost, Stage, ensure
 
 VERSION = 1
 UNAVAILABLE = "unavailable.json"
@@ -73,12 +76,13 @@ class GraphStage(Stage):
             if self.done(store):
                 return
             out = work.path / "graph"
-            out.mkdir(exist_ok=True)
-            activations, reason = self.source.open(store)
+            files.remove(out)  # what a killed build of another k may have left
+            out.mkdir()
+            activations, reason = self._open(context)
             if reason:
                 (out / UNAVAILABLE).write_text(json.dumps({"reason": reason}))
             else:
-                blocks = work.path / "blocks"
+                blocks = work.path / f"blocks-{k}"
                 blocks.mkdir(exist_ok=True)
                 with context.reporter.task(self.label) as progress:
                     graph = self.engine.search(
@@ -86,6 +90,15 @@ class GraphStage(Stage):
                     )
                 save_graph(graph, out)
             work.publish(out.name, entry=f"k={k}", details={"n_features": int(activations.shape[1])})
+
+    def _open(self, context: Context) -> tuple[NDArray[np.floating], str]:
+        """The activations; captured again where another run freed them between the look and the opening."""
+        for _ in range(3):
+            if self.capture is not None:
+                ensure(self.capture, context)
+            with suppress(ArtifactGoneError):
+                return self.source.open(context.store)
+        return self.source.open(context.store)
 
     def load(self, store: Store, k: int) -> tuple[NeighborGraph | None, str, int]:
         """The graph of k neighbours, or None with the reason why there is none; and the layer's number of features."""

@@ -176,6 +176,4 @@ def _ordered_modules(
         return named
     from rra_cli.activations.layers import resolve_layers
 
-    wanted = {*named, *resolve_layers(module, extra, input_shape=input_shape)}
-    ordered = resolve_layers(module, ["**"], input_shape=input_shape)
-    return ["", *[name for name in ordered if name in wanted]]
+    return ["", *resolve_layers(module, [*named[1:], *extra], input_shape=input_shape)]

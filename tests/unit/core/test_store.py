@@ -16,6 +16,8 @@ import pytest
 from rra_cli.core import files
 from rra_cli.core.artifact import Artifact, ArtifactGoneError, StoreError
 from rra_cli.core.lease import Lease, LeaseLostError
+from rra_cli.core.references import Note
+from rra_cli.core.rundir import RunDir
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 
@@ -434,8 +436,8 @@ def test_references_are_kept_by_run(store: Store, tmp_path: Path) -> None:
     store.refer("other", tmp_path / "other", [OTHER])
     names = {f"graph/{SPEC.key}", f"capture/{OTHER.key}"}
     assert store.references() == {
-        "2026-11-20_run": (tmp_path / "run", names),
-        "other": (tmp_path / "other", {f"capture/{OTHER.key}"}),
+        "2026-11-20_run": Note(tmp_path / "run", frozenset(names)),
+        "other": Note(tmp_path / "other", frozenset({f"capture/{OTHER.key}"})),
     }
     with pytest.raises(ValueError, match="a run id"):
         store.refer("../x", tmp_path, [])
@@ -443,9 +445,54 @@ def test_references_are_kept_by_run(store: Store, tmp_path: Path) -> None:
 
 def test_an_unreadable_reference_stops_gc_rather_than_being_ignored(store: Store, tmp_path: Path) -> None:
     store.refer("run", tmp_path, [SPEC])
-    (store.root / "refs" / "run.json").write_text("{")
-    with pytest.raises(StoreError, match=r"run\.json is unreadable"):
-        store.references()
+    for content in ("{", "[]", '{"run_folder": "/x", "artifacts": "graph", "released": []}'):
+        (store.root / "refs" / "run.json").write_text(content)
+        with pytest.raises(StoreError, match=r"run\.json is unreadable"):
+            store.references()
+
+
+def test_the_last_run_that_needs_an_artifact_frees_it(tmp_path: Path) -> None:
+    """Two seeds of a sweep measure the same layer 0 with activations.keep=until_measured."""
+    root = tmp_path / "store"
+    one, two = Store(root), Store(root)
+    build(one)
+    with RunDir.enter(tmp_path / "one", {}) as first, RunDir.enter(tmp_path / "two", {}) as second:
+        one.refer(first.id, first.path, [SPEC])
+        two.refer(second.id, second.path, [SPEC, OTHER])
+        assert not one.free(SPEC, run_id=first.id)
+        assert two.find(SPEC) is not None
+        assert one.references()[first.id].needed == frozenset()
+        assert two.free(SPEC, run_id=second.id)
+        assert two.find(SPEC) is None
+        assert two.references()[second.id].needed == {f"capture/{OTHER.key}"}
+
+
+@pytest.mark.parametrize("end", ["done", "left", "removed"])
+def test_a_run_that_is_not_at_work_keeps_nothing_from_being_freed(tmp_path: Path, end: str) -> None:
+    store = Store(tmp_path / "store")
+    build(store)
+    other = RunDir.enter(tmp_path / "other", {})
+    store.refer(other.id, other.path, [SPEC])
+    with RunDir.enter(tmp_path / "run", {}) as run:
+        store.refer(run.id, run.path, [SPEC])
+        assert not store.free(SPEC, run_id=run.id)
+        if end == "done":
+            other.status("done")
+        elif end == "left":
+            other.leave()
+        else:
+            (tmp_path / "other" / "status.json").unlink()
+        assert store.free(SPEC, run_id=run.id)
+    other.leave()
+
+
+def test_planning_again_takes_back_what_was_released(store: Store, tmp_path: Path) -> None:
+    with RunDir.enter(tmp_path / "run", {}) as run:
+        for _ in range(2):
+            store.refer(run.id, run.path, [SPEC])
+            assert store.references()[run.id].needed == {f"graph/{SPEC.key}"}
+            store.free(SPEC, run_id=run.id)
+            assert store.references()[run.id].needed == frozenset()
 
 
 # --- resuming and racing --------------------------------------------------------------------------------------------
@@ -578,7 +625,8 @@ def check(root, names):
     found = store.find(LAYER)
     assert found is None or found.read_bytes("a.bin") == b"a" * 1000
     assert store.find(SPEC, "best") is None
-    assert store.references() in ({}, {"run": (root, frozenset([f"capture/{LAYER.key}"]))})
+    notes = store.references()
+    assert not notes or notes["run"].needed == {f"capture/{LAYER.key}"}
     build(root)
     assert store.find(LAYER) and store.find(SPEC, "best")
     assert not list((root / "trash").iterdir())

@@ -30,6 +30,7 @@ def synthetic_run(
     per_class: int = 0,
     empty: Sequence[int] = (),
     id_columns: Sequence[str] = ("id_twonn",),
+    tables: Sequence[str] = ("layers", "metrics", "nnls", "mu", "per_class", "class_neighbors"),
 ) -> Path:
     """Writes tables, training.jsonl and config.yaml; `empty` layers have collapsed. Values: `true_id`, `true_nncs`."""
     rows: dict[str, list[dict[str, Any]]] = {
@@ -71,7 +72,7 @@ def synthetic_run(
                             rows["class_neighbors"].append({**shared, "neighbor_class": other, "fraction": fraction})
                 rows["nnls"].extend(_nnls(layers, stages, checkpoint, split, pool, scale, n, k, empty))
     for name, found in rows.items():
-        if found:
+        if found and name in tables:
             write_table(found, folder / "tables", name)
     if training:
         last = max((epoch for _, epoch in checkpoints if epoch is not None), default=100)
@@ -145,8 +146,8 @@ def _epoch(epoch: int, last: int) -> dict[str, float]:
         **{
             "epoch": epoch,
             "lr": 0.01,
-        "train_clean_loss": 2.2 * float(np.exp(-5 * t)) if epoch % 10 == 0 else None,
-        "train_clean_accuracy": min(1.0, 1.01 - 0.9 * float(np.exp(-6 * t))) if epoch % 10 == 0 else None,
+            "train_clean_loss": 2.2 * float(np.exp(-5 * t)) if epoch % 10 == 0 else None,
+            "train_clean_accuracy": min(1.0, 1.01 - 0.9 * float(np.exp(-6 * t))) if epoch % 10 == 0 else None,
             "train_loss": 2.3 * float(np.exp(-5 * t)),
             "test_loss": 0.8 + 1.5 * float(np.exp(-9 * t)),
         },

@@ -49,8 +49,11 @@ names = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(layers=st.lists(st.sampled_from(["NA", "null", "1", "é", "a,b", '"']) | names, unique=True, max_size=4), data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    layers=st.lists(st.sampled_from(["NA", "null", "1", "é", "a,b", '"']) | names, unique=True, max_size=4),
+    data=st.data(),
+)
 def test_what_is_written_is_read_back_exactly(tmp_path: Path, layers: list[str], data: st.DataObject) -> None:
     """Every float to the last bit, every name to the last character, NaN as an empty cell; CSV and Parquet agree."""
     rows = []
@@ -65,12 +68,16 @@ def test_what_is_written_is_read_back_exactly(tmp_path: Path, layers: list[str],
     for column in ("value", "chance"):
         expected = np.array([row[column] for row in rows], dtype=np.float64)
         np.testing.assert_array_equal(read[column].to_numpy(), expected)
-        assert [np.nan if v is None else v for v in parquet[column]] == pytest.approx(expected.tolist(), rel=0, nan_ok=True)
+        assert [np.nan if v is None else v for v in parquet[column]] == pytest.approx(
+            expected.tolist(), rel=0, nan_ok=True
+        )
     assert parquet["layer"] == layers
 
 
 def test_equal_results_give_equal_bytes_in_whatever_order_they_were_computed(tmp_path: Path) -> None:
-    rows = [metric(layer=f"l{at}", index=at, split=split, value=at / 7) for at in range(12) for split in ("train", "test")]
+    rows = [
+        metric(layer=f"l{at}", index=at, split=split, value=at / 7) for at in range(12) for split in ("train", "test")
+    ]
     shuffled = [rows[at] for at in np.random.default_rng(0).permutation(len(rows))]
     for name, given_rows in (("a", rows), ("b", pd.DataFrame(shuffled))):
         write_table(given_rows, tmp_path / name, "metrics")
@@ -92,7 +99,9 @@ def test_zero_has_no_sign(tmp_path: Path) -> None:
 
 
 def test_an_empty_value_is_an_empty_cell_with_its_reason(tmp_path: Path) -> None:
-    write_table([metric(value=float("nan"), std_error=None, epoch=None, reason="all points coincide")], tmp_path, "metrics")
+    write_table(
+        [metric(value=float("nan"), std_error=None, epoch=None, reason="all points coincide")], tmp_path, "metrics"
+    )
     with (tmp_path / "metrics.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["value"], row["std_error"], row["epoch"], row["reason"]) == ("", "", "", "all points coincide")
@@ -100,9 +109,15 @@ def test_an_empty_value_is_an_empty_cell_with_its_reason(tmp_path: Path) -> None
         write_table([metric(value=float("nan"))], tmp_path, "metrics")
 
 
-@pytest.mark.parametrize("column", ["checkpoint", "split", "layer", "pool", "scale", "subset", "n_samples", "k", "metric", "engine"])
+@pytest.mark.parametrize(
+    "column", ["checkpoint", "split", "layer", "pool", "scale", "subset", "n_samples", "k", "metric", "engine"]
+)
 def test_rows_are_unique_by_their_key_and_by_nothing_less(tmp_path: Path, column: str) -> None:
-    other = {"scale": 2, "subset": 1, "n_samples": 50, "k": 9}[column] if column in ("scale", "subset", "n_samples", "k") else "x"
+    other = (
+        {"scale": 2, "subset": 1, "n_samples": 50, "k": 9}[column]
+        if column in ("scale", "subset", "n_samples", "k")
+        else "x"
+    )
     write_table([metric(), metric(**{column: other})], tmp_path, "metrics")
     with pytest.raises(ValueError, match="two rows"):
         write_table([metric(), metric(value=0.25)], tmp_path, "metrics")

@@ -1,0 +1,110 @@
+"""Which run needs which artifact: one note per run in the store, written when the run is planned.
+
+gc reads them, so that run folders elsewhere and unfinished runs count; a run that frees its activations reads them,
+so that it takes nothing away from another that is still at work.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rra_cli.core import files
+from rra_cli.core.artifact import StoreError
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one run refers to: names `<stage>/<key>`; `released`: those that it needs no more and others may free."""
+
+    run_folder: Path
+    artifacts: frozenset[str]
+    released: frozenset[str] = frozenset()
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """What must be kept for this run."""
+        return self.artifacts - self.released
+
+
+class References:
+    """The notes of all runs, one file each. folder: `<store>/refs`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[Path, tuple[tuple[int, int, int], Note]] = {}
+
+    def write(self, run_id: str, run_folder: Path, names: Iterable[str]) -> None:
+        """Replaces the run's note."""
+        self._write(run_id, Note(Path(run_folder).absolute(), frozenset(names)))
+
+    def release(self, run_id: str, name: str) -> None:
+        """Notes that the run needs one artifact no more."""
+        note = self.read().get(run_id)
+        if note is not None and name in note.needed:
+            self._write(run_id, replace(note, released=note.released | {name}))
+
+    def read(self) -> dict[str, Note]:
+        """All notes by run. Raises `StoreError` for an unreadable one: ignoring it could cost its run's results."""
+        found = {}
+        for path in sorted(self.folder.glob("*.json")):
+            if not path.name.startswith(files.LEFTOVER):
+                try:
+                    found[path.stem] = self._read(path)
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+        return found
+
+    def live(self, name: str, *, besides: str) -> bool:
+        """Whether a run other than `besides` that is at work, as far as can be told from here, needs the artifact."""
+        from rra_cli.core.rundir import is_live
+
+        others = (note for run_id, note in self.read().items() if run_id != besides)
+        return any(name in note.needed and is_live(note.run_folder) for note in others)
+
+    def _write(self, run_id: str, note: Note) -> None:
+        value = {
+            "run_folder": str(note.run_folder),
+            "artifacts": sorted(note.artifacts),
+            "released": sorted(note.released),
+        }
+        files.write_json(self.folder / f"{check_run_id(run_id)}.json", value)
+
+    def _read(self, path: Path) -> Note:
+        # A store outlives many runs, and freeing asks for every artifact: read again only what changed.
+        status = path.stat()
+        signature = (status.st_mtime_ns, status.st_ino, status.st_size)
+        known = self._known.get(path)
+        if known is None or known[0] != signature:
+            known = (signature, _parse(path))
+            self._known[path] = known
+        return known[1]
+
+
+def check_run_id(run_id: str) -> str:
+    """The run's id; ValueError where it could not be a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,199}", run_id):
+        raise ValueError(f"a run id is letters, digits and _.+=-, got {run_id!r}")
+    return run_id
+
+
+def _parse(path: Path) -> Note:
+    raw = path.read_bytes()
+    try:
+        value = json.loads(raw)
+        return Note(Path(value["run_folder"]), _names(value["artifacts"]), _names(value["released"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{path} is unreadable ({error})",
+            "remove it if that run is of no interest any more: gc may then remove what only that run refers to",
+        ) from error
+
+
+def _names(value: Any) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("not a list of names")
+    return frozenset(value)

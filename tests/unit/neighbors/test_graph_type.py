@@ -1,0 +1,45 @@
+"""A graph that breaks an invariant cannot be made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rra_cli.neighbors import NeighborGraph
+
+IDS = np.array([[1, 2], [2, 0], [1, 0]], np.int32)
+DISTANCES = np.array([[1.0, 2.0], [1.0, 1.0], [0.0, 3.0]])
+
+
+def changed(array: np.ndarray, at: tuple[int, int], value: float) -> np.ndarray:
+    copy = array.copy()
+    copy[at] = value
+    return copy
+
+
+def test_a_right_one() -> None:
+    graph = NeighborGraph(IDS, DISTANCES, 1.0, 3)
+    assert (len(graph), graph.k) == (3, 2)
+    assert graph.prefix(1).indices.tolist() == [[1], [2], [1]]
+    with pytest.raises(ValueError, match=r"k must lie in 1\.\.2, got 3"):
+        graph.prefix(3)
+
+
+@pytest.mark.parametrize(
+    ("ids", "distances", "message"),
+    [
+        (changed(IDS, (1, 1), 1), DISTANCES, "row 1 .* lists the sample as its own neighbour"),
+        (changed(IDS, (2, 0), -1), DISTANCES, r"row 2 .* outside of 0\.\.2"),
+        (changed(IDS, (0, 0), 3), DISTANCES, r"row 0 .* outside of 0\.\.2"),
+        (changed(IDS, (0, 0), 2), DISTANCES, "row 0 .* lists a neighbour twice"),
+        (IDS, changed(DISTANCES, (0, 0), 2.5), "row 0 .* is not sorted by distance"),
+        (IDS, changed(DISTANCES, (0, 1), np.inf), "row 0 .* negative or not finite"),
+        (IDS, changed(DISTANCES, (2, 0), -1.0), "row 2 .* negative or not finite"),
+        (IDS, DISTANCES[:, :1], r"must both be \(n, k\)"),
+        (IDS, DISTANCES.astype(np.float32), "distances float64"),
+        (IDS.astype(float), DISTANCES, "indices must be int32 or int64"),
+    ],
+)
+def test_wrong_ones(ids: np.ndarray, distances: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NeighborGraph(ids, distances, 1.0, 3)
