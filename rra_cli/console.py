@@ -78,14 +78,14 @@ def show_bug(error: BaseException) -> None:
 
 def show_interrupted() -> None:
     """Ctrl-C: what is finished is kept."""
-    sys.stderr.write("interrupted; what is finished is kept, the same command goes on from there\n")
+    sys.stderr.write("interrupted; what is finished is kept: the same command again resumes it\n")
 
 
 def clock(seconds: float) -> str:
     """A duration: `0.4 s`, `12 s`, `3:07`, `2:03:07`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

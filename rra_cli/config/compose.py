@@ -143,11 +143,10 @@ def hydra_message(error: BaseException) -> str:
 
 
 def _is_about(fault: str, keys: Iterable[str]) -> bool:
-    """Whether a fault is about one of these keys, something below it, or how it fits to its neighbours."""
+    """Whether other values of these keys may end a fault: it is about them, or how they fit to their neighbours."""
+    if "unknown key" in fault:
+        return False
     # Types and names are faults of one key; what a component says of its values may come from any of them.
-    alone = re.match(r"\S+: (unknown key|expected|a value is needed|there is no)", fault) is not None
-    return any(
-        re.match(rf"{re.escape(key)}[:. ]", fault)
-        or (not alone and re.match(rf"{re.escape(key.split('.')[0])}\b", fault))
-        for key in keys
-    )
+    alone = re.match(r"\S+: (expected|a value is needed|there is no)", fault) is not None
+    places = [key if alone else key.partition(".")[0] for key in keys]
+    return any(re.match(rf"{re.escape(place)}[:. ]", fault) for place in places)

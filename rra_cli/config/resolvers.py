@@ -12,6 +12,8 @@ LONGEST = 80
 
 def job_folder(overrides: str) -> str:
     """A job's folder name from its overrides: readable, safe on any file system, different for different jobs."""
+    if not overrides:
+        return "job"
     readable = re.sub(r"(^|,)[+~]+", r"\1", overrides)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", readable).strip("-.") or "job"
     if safe == readable and len(safe) <= LONGEST:

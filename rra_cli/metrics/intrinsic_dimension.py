@@ -107,9 +107,7 @@ def twonn(
     details: dict[str, Any] = {"duplicates": int(duplicate.sum()), "ties": int(tie.sum())}
     if n:
         details["mu_quantiles"] = np.quantile(mu[keep], np.linspace(0, 1, QUANTILES))
-    reason = _why_undefined(log_mu, len(r1), details, 2 if fit == "mle" else 3)
-    if not reason and fit != "mle" and not log_mu[: _kept(n, discard)].any():
-        reason = f"r1 = r2 in all of the {_kept(n, discard)} rows that are left without the largest mu"
+    reason = _why_undefined(log_mu, log_mu if fit == "mle" else log_mu[: _kept(n, discard)], len(r1), details)
     if reason:
         return undefined(reason, per_sample=mu, n_used=n, details=details)
     error = float("nan")
@@ -122,14 +120,15 @@ def twonn(
     return Estimate(value, per_sample=mu, std_error=error, n_used=n, details=details)
 
 
-def _why_undefined(log_mu: NDArray[np.float64], rows: int, details: dict[str, Any], least: int) -> str:
-    left_out = f"{details['duplicates']} of {rows} rows have a duplicate (r1 = 0)"
-    if len(log_mu) == 0 and details["duplicates"] == rows:
+def _why_undefined(log_mu: NDArray[np.float64], fitted: NDArray[np.float64], rows: int, details: dict[str, Any]) -> str:
+    """Why there is no dimension, "" where there is one; fitted: the part of log_mu that the fit looks at."""
+    if details["duplicates"] == rows:
         return f"all {rows} rows have a duplicate (r1 = 0)"
-    if len(log_mu) < least:
-        return f"only {len(log_mu)} rows are left, at least {least} are needed: {left_out}, {details['ties']} a tie"
-    if not log_mu.any():
-        return f"r1 = r2 in all of the {len(log_mu)} rows left; {left_out}"
+    left_out = f"{details['duplicates']} of {rows} rows have a duplicate (r1 = 0), {details['ties']} have r1 = r2"
+    if len(fitted) < 2:
+        return f"the fit has {len(fitted)} of {len(log_mu)} ratios, at least 2 are needed: {left_out}"
+    if not fitted.any():
+        return f"r1 = r2 in all of the {len(fitted)} rows that the fit looks at: {left_out}"
     return ""
 
 

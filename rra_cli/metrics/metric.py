@@ -31,8 +31,8 @@ class Metric(Component, ABC):
     """Frozen: fields are parameters. Class variables say what the numbers mean.
 
     version: raised when the result changes. scope: what one value belongs to. inputs: what is needed; where the data
-    has none of it (no labels), the metric is left out. fixed_k: neighbours that it reads, whatever k is asked for (None:
-    all k of them); the graph has at least as many.
+    has none of it (no labels), the metric is left out. fixed_k: neighbours that it reads, whatever k is asked for
+    (None: all k of them); the graph has at least as many.
     unit, low, high: of the value (None: unbounded). higher_is: what a higher value says.
     """
 

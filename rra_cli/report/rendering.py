@@ -115,7 +115,7 @@ def _links(run_folder: Path) -> list[str]:
     tables = sorted(path for kind in ("csv", "parquet") for path in (run_folder / "tables").glob(f"**/*.{kind}"))
     return [
         *(name for name in named if (run_folder / name).is_file()),
-        *(path.relative_to(run_folder).as_posix() for path in tables),
+        *(path.relative_to(run_folder).as_posix() for path in tables if not path.name.startswith(files.LEFTOVER)),
     ]
 
 

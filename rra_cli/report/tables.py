@@ -91,7 +91,9 @@ def read_tables(run_folder: Path) -> Tables:
             "give the folder that `rra run` printed at its end: <outputs>/<date>/<time>_<experiment>",
         )
     if not folder.is_dir():
-        inside = sorted(path.parent.parent for path in run_folder.glob("[!.]*/**/tables/layers.csv"))
+        # A folder of runs, of days or of sweeps; no deeper, for it may as well be a home folder.
+        found = (run_folder.glob(f"{above}/tables/layers.csv") for above in ("*", "*/*", "*/*/*"))
+        inside = sorted(path.parent.parent for paths in found for path in paths)
         hint = (
             f"run folders inside of it: {', '.join(str(path) for path in inside[-3:])}"
             if inside

@@ -41,6 +41,8 @@ class _ImageLayout:
         from rra_cli.activations.stream import Request, feature_shapes
 
         self.experiment, self.dataset, self.images = experiment, dataset, Images(dataset)
+        if experiment.method.trains:
+            experiment.optimizer.check_epochs(experiment.method.epochs)
         self.training = TrainStage(
             experiment.model, experiment.method, experiment.augment, experiment.optimizer, experiment.seed, self.images
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.data.dataset import Split
+from rra_cli.errors import UserError
 from rra_cli.metrics.metric import LayerMetric, LayerPairMetric
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.files import UserFiles
@@ -76,6 +77,11 @@ class Layout:
                 labels = labelling or Labelling({}, lambda: None)
                 self.layers += [LayerMeasure(key, metric, graph, k, labels, keep) for graph in graphs]
             elif isinstance(metric, LayerPairMetric):
+                if any(pair.metric.name == metric.name and pair.key != key for pair in self.pairs):
+                    raise UserError(
+                        f"metrics.{key} measures {metric.name} a second time; nnls.csv has one value a pair",
+                        f"leave metrics.{key} out",
+                    )
                 for pooling in dict.fromkeys(graph.point.pooling for graph in graphs):
                     row = [graph for graph in graphs if graph.point.pooling == pooling]
                     self.pairs.append(PairMeasure(key, metric, row, k, keep))

@@ -109,7 +109,7 @@ def _pairs(layout: Layout, store: Store) -> Rows:
                     "subset": 0,
                     "n_samples": point.n_samples,
                     "k": stage.k,
-                    stage.key: pair["value"],
+                    "nnls": pair["value"],
                     "chance": pair["chance"],
                     "std_error": pair["std_error"],
                     "reason": pair["reason"],
@@ -163,22 +163,19 @@ def _per_class(layout: Layout, store: Store) -> Rows:
 
 
 def _class_neighbors(layout: Layout, store: Store) -> Rows:
-    """Which classes the neighbours of a class belong to."""
+    """Which classes the neighbours of a class belong to; the same whatever metric looked at it."""
     rows: Rows = []
+    seen = set()
     for stage in layout.layers:
         arrays = stage.load(store).arrays
-        if "class_neighbors" not in arrays:
+        if "class_neighbors" not in arrays or stage.graph.point in seen:
             continue
+        seen.add(stage.graph.point)
         common = _common(layout, store, stage.graph.point)
         names = layout.data.class_names(arrays["classes"])
+        fractions = arrays["class_neighbors"]
         rows += [
-            {
-                **common,
-                "k": stage.k,
-                "class": a,
-                "neighbor_class": b,
-                "fraction": float(arrays["class_neighbors"][i, j]),
-            }
+            {**common, "k": stage.k, "class": a, "neighbor_class": b, "fraction": float(fractions[i, j])}
             for i, a in enumerate(names)
             for j, b in enumerate(names)
         ]

@@ -60,8 +60,8 @@ class Resident:
         return to_unit(self.images[positions].contiguous(memory_format=torch.channels_last))
 
     def standardised(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels in [0, 1] as the network sees them."""
-        return standardise(pixels, self.mean, self.std)
+        """Pixels in [0, 1] as the network sees them, channels last in memory (which augmentations may undo)."""
+        return standardise(pixels, self.mean, self.std).contiguous(memory_format=torch.channels_last)
 
 
 def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:

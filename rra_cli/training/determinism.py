@@ -25,4 +25,6 @@ def deterministic(seed: int) -> Iterator[None]:
 
 def conditions(device: str) -> dict[str, str | int]:
     """What equal weights need besides equal seeds: they are promised for the same of these only."""
-    return {"torch": str(torch.__version__), "device": torch.device(device).type, "threads": torch.get_num_threads()}
+    kind = torch.device(device).type
+    found: dict[str, str | int] = {"torch": str(torch.__version__), "device": kind}
+    return {**found, "threads": torch.get_num_threads()} if kind == "cpu" else found

@@ -409,17 +409,9 @@ def test_larger_k_re_uses_activations(quick: Path, outputs: Path) -> None:
     run = run_ok(*QUICK, "neighbors.k=15", outputs=outputs)
     after = stored(outputs)
     assert {name: after.get(name) for name in before} == before
-    new = graphs(outputs) - old
-    assert len(new) == len(old)
-    outside = [
-        name for name in set(after) - set(before) if not any(Path(name).is_relative_to(_in_store(g)) for g in new)
-    ]
-    assert not [name for name in outside if name.endswith((".npy", ".pt"))], "only graphs were computed"
+    assert len(graphs(outputs) - old) == len(old)
+    assert {Path(name).parts[0] for name in set(after) - set(before)} <= {"graph", "measure"}
     assert {row["k"] for row in table(run, "layers")} == {"15"}
-
-
-def _in_store(path: Path) -> str:
-    return str(path).split("/store/", 1)[1]
 
 
 @pytest.mark.long

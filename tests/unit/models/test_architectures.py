@@ -20,7 +20,7 @@ from rra_cli.models.parts import activation_module
 from rra_cli.models.resnet import PadShortcut, ResNet18, ResNet20, ResNet34
 
 RGB, GREY, DIGIT = (3, 32, 32), (1, 28, 28), (1, 8, 8)
-# One image size that fits each of our architectures.
+# A small image size that fits the architecture; 32x32 RGB where none is named.
 SHAPES: dict[str, tuple[int, int, int]] = {
     "resnet20": (3, 16, 16),
     "resnet18": (3, 8, 8),
@@ -31,6 +31,10 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "convnet_small": DIGIT,
 }
 OURS = {name: cls for name, cls in components("model").items() if cls.__module__.startswith("rra_cli.")}
+
+
+def shape_of(name: str) -> tuple[int, int, int]:
+    return SHAPES.get(name, RGB)
 
 
 def n_parameters(encoder: Encoder) -> int:
@@ -121,25 +125,25 @@ def test_layers_have_the_published_feature_counts(model: Model, shape: tuple[int
 @pytest.mark.parametrize("name", sorted(OURS))
 class TestEveryArchitecture:
     def test_the_last_layer_is_the_output_with_one_number_per_class(self, name: str) -> None:
-        encoder = OURS[name]().build(SHAPES[name], 7)
+        encoder = OURS[name]().build(shape_of(name), 7)
         encoder.module.eval()
-        found = outputs(encoder, torch.randn(3, *SHAPES[name]))
+        found = outputs(encoder, torch.randn(3, *shape_of(name)))
         assert found[encoder.layers[-1].module].shape == (3, 7)
         assert torch.equal(found[encoder.layers[-1].module], found[""])
 
     def test_every_module_can_be_captured(self, name: str) -> None:
         """No module is skipped or used twice, and no output is changed in place by a later module."""
-        encoder = OURS[name]().build(SHAPES[name], 10)
+        encoder = OURS[name]().build(shape_of(name), 10)
         encoder.module.eval()
-        images = torch.randn(2, *SHAPES[name])
+        images = torch.randn(2, *shape_of(name))
         kept, copied = outputs(encoder, images), outputs(encoder, images, copy=True)
         assert set(kept) == {name for name, _ in encoder.module.named_modules()}
         for module in kept:
             assert torch.equal(kept[module], copied[module]), f"{module} is changed in place"
 
     def test_gradients_reach_every_parameter(self, name: str) -> None:
-        encoder = OURS[name]().build(SHAPES[name], 10)
-        encoder.module(torch.randn(4, *SHAPES[name])).square().sum().backward()
+        encoder = OURS[name]().build(shape_of(name), 10)
+        encoder.module(torch.randn(4, *shape_of(name))).square().sum().backward()
         for parameter_name, parameter in encoder.module.named_parameters():
             assert parameter.grad is not None, parameter_name
             assert torch.isfinite(parameter.grad).all(), parameter_name
@@ -149,26 +153,26 @@ class TestEveryArchitecture:
     @pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "tanh"])
     def test_the_activation_is_the_one_asked_for(self, name: str, activation: str) -> None:
         kinds = {type(activation_module(other)) for other in ("relu", "gelu", "sigmoid", "tanh")}
-        module = OURS[name](activation=activation).build(SHAPES[name], 10).module
+        module = OURS[name](activation=activation).build(shape_of(name), 10).module
         assert {type(part) for part in module.modules()} & kinds == {type(activation_module(activation))}
 
     def test_the_seed_decides_the_weights(self, name: str) -> None:
         def weights(seed: int) -> torch.Tensor:
             torch.manual_seed(seed)
-            return next(iter(OURS[name]().build(SHAPES[name], 10).module.parameters()))
+            return next(iter(OURS[name]().build(shape_of(name), 10).module.parameters()))
 
         assert torch.equal(weights(0), weights(0))
         assert not torch.equal(weights(0), weights(1))
 
     def test_twice_as_wide_has_twice_the_features(self, name: str) -> None:
-        single, double = (OURS[name](width_multiplier=w).build(SHAPES[name], 10) for w in (1.0, 2.0))
-        first, second = (feature_counts(encoder, SHAPES[name]) for encoder in (single, double))
+        single, double = (OURS[name](width_multiplier=w).build(shape_of(name), 10) for w in (1.0, 2.0))
+        first, second = (feature_counts(encoder, shape_of(name)) for encoder in (single, double))
         fixed = {"input", "logits", "embedding"}
         for layer, a, b in zip(single.layers, first, second, strict=True):
             assert b == (a if layer.name in fixed else 2 * a), layer.name
 
     def test_layer_stages_are_contiguous(self, name: str) -> None:
-        stages = [layer.stage for layer in OURS[name]().build(SHAPES[name], 10).layers]
+        stages = [layer.stage for layer in OURS[name]().build(shape_of(name), 10).layers]
         assert all(stages)
         starts = [stage for stage, before in zip(stages, ["", *stages], strict=False) if stage != before]
         assert len(starts) == len(set(starts))
@@ -183,7 +187,7 @@ class TestEveryArchitecture:
 
 @pytest.mark.parametrize(("model", "extra"), [(ResNet20(depth_multiplier=2.0), 9), (MLP(depth_multiplier=2.0), 3)])
 def test_twice_as_deep_has_twice_the_blocks(model: Model, extra: int) -> None:
-    shape = SHAPES[model.name]
+    shape = shape_of(model.name)
     shallow = dataclasses.replace(model, depth_multiplier=1.0).build(shape, 10)
     assert len(model.build(shape, 10).layers) == len(shallow.layers) + extra
 

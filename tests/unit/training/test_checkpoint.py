@@ -116,6 +116,22 @@ def test_without_damage_nothing_is_warned_of(tmp_path: Path, undisturbed: dict[s
     assert store.content() == undisturbed
 
 
+def test_ctrl_c_leaves_it_resumable(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """The interruption passes through, and the next call goes on after the last whole epoch."""
+    store = Store(tmp_path / "store")
+
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        if done == 180:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(job(), tmp_path / "work", device="cpu", entries=ENTRIES, publish=store.publish, progress=interrupt)
+    warnings, first = finish(tmp_path / "work", store)
+    assert warnings == []
+    assert first > 180
+    assert store.content() == undisturbed
+
+
 def test_other_conditions_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work, store = stopped_in_epoch_3(tmp_path)
     monkeypatch.setattr(checkpoint, "conditions", lambda device: {"torch": "2.0", "device": "cuda", "threads": 64})

@@ -1,0 +1,164 @@
+"""What a person sees: reporters, tables, errors; and that nobody's text is taken for markup."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_layers
+from rich.console import Console
+
+from rra_cli import console
+from rra_cli.cli.summary import show_summary
+from rra_cli.errors import ConfigError, UserError
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("mode", "stream", "kind"),
+    [
+        ("auto", io.StringIO, "_Lines"),
+        ("auto", Terminal, "_Bars"),
+        ("bars", io.StringIO, "_Bars"),
+        ("lines", Terminal, "_Lines"),
+        ("none", Terminal, "_Silent"),
+    ],
+)
+def test_the_reporter_fits_to_who_watches(
+    mode: console.Mode, stream: type[io.StringIO], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    assert type(console.make_reporter(mode)).__name__ == kind
+
+
+@pytest.mark.parametrize("mode", ["bars", "lines", "none"])
+def test_every_reporter_writes_the_log(
+    mode: console.Mode, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporter = console.make_reporter(mode)
+    with caplog.at_level(logging.INFO, "rra_cli"):
+        with reporter.task("train [red]x[/red]") as progress:
+            progress(0, 10, "")
+            progress(10, 10, "loss 0.1")
+        reporter.note("a note")
+        reporter.warn("a warning")
+        with pytest.raises(RuntimeError), reporter.task("broken"):
+            raise RuntimeError
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == "train [red]x[/red] ..."
+    assert messages[1].startswith("train [red]x[/red]: done in ")
+    assert messages[2:5] == ["a note", "a warning", "broken ..."]
+    assert messages[5].startswith("broken: ended by RuntimeError after ")
+    assert [record.levelname for record in caplog.records][3] == "WARNING"
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    if mode == "none":
+        assert shown.err == ""
+    else:
+        assert "train [red]x[/red]" in shown.err
+        assert "a note" in shown.err
+        assert "a warning" in shown.err
+        assert "broken: done" not in shown.err
+
+
+def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    monkeypatch.setattr("rra_cli.console.time.monotonic", lambda: now)
+    with console.make_reporter("lines").task("train") as progress:
+        for done in range(1, 101):
+            now = float(done)
+            progress(done, 100, f"loss {1 / done:.2f}")
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 30/100, 1:10 left, loss 0.03",
+        "train: 60/100, 40 s left, loss 0.02",
+        "train: 90/100, 10 s left, loss 0.01",
+        "train: done in 1:40",
+    ]
+
+
+def test_a_task_that_takes_its_time_announces_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import time
+
+    monkeypatch.setattr(console, "SHORT_SECONDS", 0.01)
+    with console.make_reporter("lines").task("graph"):
+        time.sleep(0.2)
+    assert capsys.readouterr().err.splitlines()[0] == "graph ..."
+
+
+def test_bars_show_remaining_time_and_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "stderr", lambda: Console(file=stream, force_terminal=True, width=120))
+    reporter = console.make_reporter("bars")
+    with reporter.task("outer") as outer, reporter.task("inner") as inner:
+        outer(1, 4, "loss 0.412")
+        inner(1, 2, "")
+        reporter._bars.refresh()  # type: ignore[attr-defined]
+    for word in ("outer", "inner", "loss 0.412", "25%", "left", "✓"):
+        assert word in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.2, "12 s"),
+        (59.8, "1:00"),
+        (187, "3:07"),
+        (7387, "2:03:07"),
+        (90061, "25:01:01"),
+    ],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert console.clock(seconds) == text
+
+
+def test_an_error_is_one_message_with_its_hint_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_error(UserError("there is no [x] " + "long " * 60, "do [/y]"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["error: there is no [x] " + "long " * 60, "hint: do [/y]"]
+    console.show_error(ConfigError(["a: b", "c: d"]))
+    assert capsys.readouterr().err.splitlines() == ["2 errors:", "  a: b", "  c: d"]
+
+
+def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ValueError("[red]x[/red]")
+    except ValueError as error:
+        console.show_bug(error)
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "ValueError: [red]x[/red]" in err
+    assert "a fault of rra" in err
+
+
+def test_summary_shows_the_last_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_layers(tmp_path / "tables" / "layers.csv")
+    (tmp_path / "report.html").write_text("")
+    show_summary(tmp_path)
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert "last (train: n = 100, k = 5, test: n = 50, k = 5)" in out
+    # nncs_chance is empty everywhere, so it has no column.
+    assert ["layer", "id_twonn", "train", "id_twonn", "test", "nncs", "train", "nncs", "test"] in rows
+    assert ["0", "input", "2.000", "2.500", "0.250", "0.250"] in rows
+    assert ["1", "logits", "12.00", "12.50", "0.250", "0.250"] in rows
+    assert f"run folder: {tmp_path}" in out
+    assert "report.html" in out
+
+
+def test_summary_of_a_run_without_tables_is_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary(tmp_path)
+    assert capsys.readouterr().out == f"run folder: {tmp_path}\n"
