@@ -16,11 +16,10 @@ from rra_cli.core.store import Store
 from rra_cli.report import render
 from rra_cli.report.tables import write_per_sample, write_table
 from rra_cli.stages.device import resolve_device, set_threads
-from rra_cli.stages.files import UserFiles
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.stage import Context, Stage, State, ensure
-from rra_cli.stages.tabulate import per_sample, tabulate
+from rra_cli.stages.tabulate import Tabulator
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     layout = lay_out(experiment)
     store = Store(experiment.store_root, warn=reporter.warn)
     context = Context(store, reporter, device, experiment.runtime.memory_bytes)
-    if isinstance(layout.data, UserFiles):
+    if _missing(layout, store):
         layout.data.check(store, reporter)
     checksums = layout.data.checksums()
     with RunDir.enter(folder, config) as run_dir, run_dir.logging():
@@ -79,6 +78,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         for note in layout.notes:
             reporter.note(note)
         _walk(layout, context, run_dir)
+        store.tidy(dict.fromkeys(spec for stage in layout.stages for spec in stage.claims))
         run_dir.status("running", "report")
         _write_tables(layout, store, run_dir)
         run_dir.write_manifest(store, [found for stage in layout.stages for found in stage.artifacts(store)])
@@ -111,10 +111,13 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
 
 
 def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:
-    for name, rows in tabulate(layout, store).items():
+    results = Tabulator(layout, store)
+    for name, rows in results.tables().items():
         write_table(rows, run_dir.tables, name)
-    for metric, rows in per_sample(layout, store).items():
+    for metric, rows in results.per_sample().items():
         write_per_sample(rows, run_dir.tables, metric)
+    for metric, rows in results.per_sample_pairs().items():
+        write_per_sample(rows, run_dir.tables, metric, pairs=True)
     if layout.training is not None:
         files.write_bytes(run_dir.path / "training.jsonl", layout.training.history(store))
 

@@ -43,8 +43,9 @@ _rra_complete() {
 compdef _rra_complete rra
 """
 
+# fish would escape a blank at the end; it adds one by itself.
 _FISH = r"""
-complete -c rra -f -a '(rra completion query (commandline -cp) 2>/dev/null)'
+complete -c rra -f -a '(rra completion query (commandline -cp) 2>/dev/null | string trim -r)'
 """
 
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}

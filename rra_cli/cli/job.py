@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,6 @@ def finish_single(folder: Path) -> int:
     """After Hydra's call: raises what the job recorded, or shows what it found."""
     if _errors:
         error = _errors.pop()
-        _remove_empty(folder)
         if isinstance(error, SystemExit):
             raise RuntimeError(f"the job ended by SystemExit({error.code!r})") from error
         raise error
@@ -90,6 +90,21 @@ def finish_single(folder: Path) -> int:
 
     show_summary(folder)
     return EXIT_OK
+
+
+@contextmanager
+def nothing_half_written(folder: Path) -> Iterator[None]:
+    """Where the body fails before the run has entered its folder, what was made for it is removed again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if folder.is_dir() and not {path.name for path in folder.iterdir()} - {HYDRA_FOLDER}:
+            files.remove(folder / HYDRA_FOLDER)
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 def check_folder(folder: Path) -> None:
@@ -156,14 +171,3 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException:
         return {}
     return {str(key): value for key, value in plain.items()}
-
-
-def _remove_empty(folder: Path) -> None:
-    """Removes a run folder that holds nothing but Hydra's record, and the day's folder if it is empty then."""
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - {HYDRA_FOLDER}:
-        return
-    files.remove(folder)
-    try:
-        folder.parent.rmdir()
-    except OSError:
-        return

@@ -89,9 +89,10 @@ def main(arguments: Sequence[str]) -> int:
         return sweep(checked, args.config_dir, folder)
     with hydra_errors():
         folder = _folder(config.hydra.run.dir, name)
+    with hydra_errors(), job.nothing_half_written(folder):
         job.check_folder(folder)
         call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
-    return job.finish_single(folder)
+        return job.finish_single(folder)
 
 
 def check_flags(args: argparse.Namespace) -> None:

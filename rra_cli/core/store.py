@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rra_cli.core import files
 from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact
-from rra_cli.core.lease import Lease
+from rra_cli.core.lease import Lease, LeaseHeldError
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.references import Note, References
 from rra_cli.core.spec import Spec, check_entry
@@ -108,6 +108,22 @@ class Store:
             lease.release()
             raise
         work.close()
+
+    def tidy(self, specs: Iterable[Spec]) -> None:
+        """Removes what killed processes left of work on these specs, all of which is published by now.
+
+        A process killed between publishing and clearing up leaves a work folder that nobody claims again. One that a
+        living process owns is left alone.
+        """
+        for spec in specs:
+            folder = self.folder(spec)
+            folder = folder.with_name(folder.name + WORK)
+            if not folder.is_dir() or folder.is_symlink():
+                continue
+            lease = Lease(folder / LEASE, stale_after=self.stale_after)
+            with suppress(LeaseHeldError):
+                lease.acquire(wait=False)
+                Work(self, spec, lease, folder).close()
 
     def free(self, spec: Spec, entry: str | None = None, *, run_id: str | None = None) -> bool:
         """Removes an artifact that no planned stage needs any more; a missing one is no fault.

@@ -11,13 +11,13 @@ COMMON = ("checkpoint", "epoch", "split", "layer", "index", "pool", "scale", "su
 # What tells one measured layer from another; `index` and `epoch` follow from `layer` and `checkpoint`.
 _LAYER_KEY = ("checkpoint", "split", "layer", "pool", "scale", "subset", "n_samples")
 _SIDE = ("model", "checkpoint", "split", "layer", "pool", "scale")
-_PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column in _SIDE)
+PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column in _SIDE)
 
 # Kinds of columns; every other one holds float64, with an empty cell for NaN.
 WHOLE = frozenset(
     {"epoch", "index", "scale", "scale_a", "scale_b", "subset", "n_samples", "n_features", "k", "n_used", "sample_id"}
 )
-TEXT = frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "engine", "stage", *_PAIR}) - WHOLE
+TEXT = frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "engine", "stage", *PAIR}) - WHOLE
 # Class labels: whole numbers where all of them are, names otherwise.
 LABELS = frozenset({"class", "neighbor_class"})
 
@@ -49,8 +49,8 @@ TABLES = {
     ),
     # One row per ordered pair of layers, the diagonal included.
     "nnls": Table(
-        (*_PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason"),
-        (*_PAIR, "subset", "n_samples", "k"),
+        (*PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason"),
+        (*PAIR, "subset", "n_samples", "k"),
         optional=frozenset({"chance", "std_error", "reason"}),
         measured="nnls",
     ),

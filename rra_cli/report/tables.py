@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rra_cli.errors import UserError
-from rra_cli.report.schema import COMMON, LABELS, REQUIRED, TABLES, TEXT, WHOLE, Table, metric_columns
+from rra_cli.report.schema import COMMON, LABELS, PAIR, REQUIRED, TABLES, TEXT, WHOLE, Table, metric_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +65,15 @@ def write_table(rows: pd.DataFrame | Rows, folder: Path, name: str) -> list[Path
     ]
 
 
-def write_per_sample(rows: pd.DataFrame | Rows, folder: Path, metric: str) -> Path:
+def write_per_sample(rows: pd.DataFrame | Rows, folder: Path, metric: str, *, pairs: bool = False) -> Path:
     """Writes `per_sample/<metric>.parquet`: `sample_id`, the common columns, k and `value` of every sample.
 
-    Raises ValueError where `metric` is no plain name or rows repeat.
+    pairs: the metric belongs to pairs of layers, so the columns are those of nnls.csv. Raises ValueError where
+    `metric` is no plain name or rows repeat.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", metric):
         raise ValueError(f"{metric!r} is no plain name to call a file by")
-    columns = ("sample_id", *COMMON, "k", "value")
+    columns = ("sample_id", *((*PAIR, "subset", "n_samples") if pairs else COMMON), "k", "value")
     table = Table(columns, tuple(column for column in columns if column not in ("epoch", "index", "value")))
     frame = _ordered(_complete(_frame(rows, columns), table, metric))
     _check(frame, table, metric)

@@ -112,6 +112,10 @@ class LayerCapture(Stage):
         return (self.point.activations,)
 
     @property
+    def claims(self) -> Sequence[Spec]:
+        return (self.capture_pass.spec,)
+
+    @property
     def n_features(self) -> int:
         """Numbers per sample."""
         return int(np.prod(self.shape))

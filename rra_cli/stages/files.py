@@ -13,6 +13,7 @@ from rra_cli.activations.files import UserLayer, open_layer, read_folder
 from rra_cli.activations.pooling import Pooling
 from rra_cli.activations.values import check_values
 from rra_cli.config.experiment import Experiment
+from rra_cli.core import files
 from rra_cli.core.hashing import HashCache
 from rra_cli.core.progress import Reporter
 from rra_cli.core.spec import Spec
@@ -114,8 +115,8 @@ class UserFiles:
             check_values(todo, progress)
         for layer in todo:
             with store.claim(specs[layer], on_wait=reporter.note) as work:
-                (work.path / "checked").mkdir(exist_ok=True)
-                work.publish("checked")
+                files.write_json(work.path / "checked.json", {"rows": layer.shape[0]})
+                work.publish(["checked.json"])
 
 
 class FileSource:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core.progress import Reporter
+from rra_cli.core.store import Store
 from rra_cli.data.dataset import ImageDataset, Samples, Split
 from rra_cli.data.subset import load_measured, load_trained, measured_identity, measured_size, training_identity
 
@@ -37,6 +39,16 @@ class Images:
         if split not in self._measured:
             self._measured[split] = load_measured(self.dataset, split)
         return self._measured[split]
+
+    def check(self, store: Store, reporter: Reporter) -> None:
+        """Reads what is measured. Raises `UserError` for a draw that the data cannot give, before hours of training."""
+        for split in self.dataset.splits:
+            self.measured(split)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the data can be read without a download."""
+        return bool(self.dataset.checksums())
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """`(n,)` class of every measured sample."""

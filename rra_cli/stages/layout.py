@@ -13,7 +13,7 @@ from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
-from rra_cli.stages.measure import Labelling, LayerMeasure, PairMeasure
+from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.train import TrainStage
@@ -59,7 +59,7 @@ class Layout:
         return [self._walk(_at(*place), " · ".join(place)) for place in places]
 
     def _walk(self, here: Callable[[Point], bool], title: str) -> Walk:
-        targets: list[Stage] = [stage for stage in self.layers if here(stage.graph.point)]
+        targets: list[Stage] = [stage for stage in self.layers if here(stage.graphs[0].point)]
         targets += [stage for stage in self.pairs if here(stage.graphs[0].point)]
         return Walk(title, targets, [stage for stage in self.captures if here(stage.point)])
 
@@ -74,8 +74,7 @@ class Layout:
             if "labels" in metric.inputs and labelling is None:
                 self.notes.append(f"{key} is left out: there are no labels (labels.npy)")
             elif isinstance(metric, LayerMetric):
-                labels = labelling or Labelling({}, lambda: None)
-                self.layers += [LayerMeasure(key, metric, graph, k, labels, keep) for graph in graphs]
+                self.layers.append(LayerMeasure(key, metric, graphs, k, labelling or NO_LABELS, keep))
             elif isinstance(metric, LayerPairMetric):
                 if any(pair.metric.name == metric.name and pair.key != key for pair in self.pairs):
                     raise UserError(

@@ -50,6 +50,11 @@ class Stage(ABC):
     def specs(self) -> Sequence[Spec]:
         """Everything it may write."""
 
+    @property
+    def claims(self) -> Sequence[Spec]:
+        """What it claims while it is built: its specs, or one for a group of them."""
+        return self.specs
+
     @abstractmethod
     def done(self, store: Store) -> bool:
         """Whether all that is asked of it lies in the store."""

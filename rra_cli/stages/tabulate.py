@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,174 +10,149 @@ import numpy as np
 from rra_cli.core.store import Store
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.layout import Layout
+from rra_cli.stages.measure import LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
+from rra_cli.stages.results import Measured
 
 Rows = list[dict[str, Any]]
 
 
-def tabulate(layout: Layout, store: Store) -> dict[str, Rows]:
-    """All tables by name. Results only: no times and no paths, so equal runs give equal rows."""
-    tables = {
-        "layers": _layers(layout, store),
-        "metrics": _metrics(layout, store),
-        "nnls": _pairs(layout, store),
-        "mu": _quantiles(layout, store),
-    }
-    if layout.experiment.metrics.per_class:
-        tables["per_class"] = _per_class(layout, store)
-        tables["class_neighbors"] = _class_neighbors(layout, store)
-    return tables
+class Tabulator:
+    """Reads every result once and gives the tables. Results only: no times, no paths, so equal runs give equal rows."""
 
+    def __init__(self, layout: Layout, store: Store) -> None:
+        self.layout, self.store = layout, store
+        self._layers = [(stage, stage.load(store)) for stage in layout.layers]
+        self._pairs = [(stage, stage.load(store)) for stage in layout.pairs]
 
-def per_sample(layout: Layout, store: Store) -> dict[str, Rows]:
-    """Values by sample id, a table per metric."""
-    tables: dict[str, Rows] = {}
-    for stage in layout.layers:
-        values = stage.load(store).arrays.get("per_sample")
-        if values is None:
-            continue
-        common = _common(layout, store, stage.graph.point)
-        ids = layout.data.sample_ids(stage.graph.point.split)
-        tables.setdefault(stage.key, []).extend(
-            {"sample_id": int(i), **common, "k": stage.k, "value": float(v)} for i, v in zip(ids, values, strict=True)
-        )
-    return tables
-
-
-def _common(layout: Layout, store: Store, point: Point) -> dict[str, Any]:
-    training = layout.training
-    epoch = None if training is None else training.epoch_of(store, point.checkpoint)
-    return {
-        "checkpoint": point.checkpoint.label,
-        "epoch": epoch,
-        "split": point.split,
-        "layer": point.layer,
-        "index": point.index,
-        "pool": point.pooling.pool,
-        "scale": point.pooling.scale,
-        "subset": 0,
-        "n_samples": point.n_samples,
-    }
-
-
-def _layers(layout: Layout, store: Store) -> Rows:
-    """One row a layer, one column a metric."""
-    rows: dict[Any, dict[str, Any]] = {}
-    for graph in layout.graphs:
-        point = graph.point
-        rows[point] = {
-            **_common(layout, store, point),
-            "n_features": graph.source.n_features,
-            "k": point.k,
-            "stage": point.stage,
+    def tables(self) -> dict[str, Rows]:
+        """All tables by name."""
+        tables = {
+            "layers": list(self._layer_rows()),
+            "metrics": list(self._metric_rows()),
+            "nnls": list(self._pair_rows()),
+            "mu": list(self._quantile_rows()),
         }
-    for stage in layout.layers:
-        figures = stage.load(store).figures
-        rows[stage.graph.point][stage.key] = figures["value"]
-        if figures["chance"] is not None:
-            rows[stage.graph.point][f"{stage.key}_chance"] = figures["chance"]
-    return list(rows.values())
+        if self.layout.experiment.metrics.per_class:
+            tables["per_class"] = list(self._class_rows())
+            tables["class_neighbors"] = list(self._class_neighbor_rows())
+        return tables
 
+    def per_sample(self) -> dict[str, Rows]:
+        """Values by sample id, where they were asked for: a table per metric of a layer."""
+        tables: dict[str, Rows] = {}
+        for stage, graph, measured in self._measured():
+            if "per_sample" in measured.arrays:
+                common = {**self._common(graph.point), "k": stage.k}
+                ids = self.layout.data.sample_ids(graph.point.split)
+                tables.setdefault(stage.key, []).extend(
+                    {"sample_id": int(i), **common, "value": float(value)}
+                    for i, value in zip(ids, measured.arrays["per_sample"], strict=True)
+                )
+        return tables
 
-def _metrics(layout: Layout, store: Store) -> Rows:
-    """One row a layer and metric."""
-    rows = []
-    for stage in layout.layers:
-        figures = stage.load(store).figures
+    def per_sample_pairs(self) -> dict[str, Rows]:
+        """The same of metrics of pairs of layers, each pair once."""
+        tables: dict[str, Rows] = {}
+        for stage, results in self._pairs:
+            for measured in results:
+                if "per_sample" in measured.arrays:
+                    common = self._pair(stage, measured)
+                    ids = self.layout.data.sample_ids(stage.graphs[0].point.split)
+                    tables.setdefault(stage.key, []).extend(
+                        {"sample_id": int(i), **common, "value": float(value)}
+                        for i, value in zip(ids, measured.arrays["per_sample"], strict=True)
+                    )
+        return tables
+
+    def _measured(self) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
+        for stage, results in self._layers:
+            for graph, measured in zip(stage.graphs, results, strict=True):
+                yield stage, graph, measured
+
+    def _common(self, point: Point) -> dict[str, Any]:
+        training = self.layout.training
+        return {
+            "checkpoint": point.checkpoint.label,
+            "epoch": None if training is None else training.epoch_of(self.store, point.checkpoint),
+            "split": point.split,
+            "layer": point.layer,
+            "index": point.index,
+            "pool": point.pooling.pool,
+            "scale": point.pooling.scale,
+            "subset": 0,
+            "n_samples": point.n_samples,
+        }
+
+    def _layer_rows(self) -> Iterator[dict[str, Any]]:
+        """One row a layer, one column a metric."""
+        values: dict[Point, dict[str, Any]] = {graph.point: {} for graph in self.layout.graphs}
+        for stage, graph, measured in self._measured():
+            values[graph.point][stage.key] = measured.figures["value"]
+            if measured.figures["chance"] is not None:
+                values[graph.point][f"{stage.key}_chance"] = measured.figures["chance"]
+        for graph in self.layout.graphs:
+            point = graph.point
+            row = {**self._common(point), "n_features": graph.source.n_features, "k": point.k}
+            yield {**row, **values[point], "stage": point.stage}
+
+    def _metric_rows(self) -> Iterator[dict[str, Any]]:
+        """One row a layer and metric."""
         names = ("value", "std_error", "chance", "n_used", "reason", "engine", "recall")
-        point = stage.graph.point
-        rows.append(
-            {
-                **_common(layout, store, point),
-                "k": point.k,
-                "metric": stage.key,
-                **{name: figures[name] for name in names},
-            }
-        )
-    return rows
+        for stage, graph, measured in self._measured():
+            figures = {name: measured.figures[name] for name in names}
+            yield {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **figures}
 
+    def _pair_rows(self) -> Iterator[dict[str, Any]]:
+        """One row an ordered pair of layers."""
+        for stage, results in self._pairs:
+            for measured in results:
+                figures = {name: measured.figures[name] for name in ("chance", "std_error", "reason")}
+                yield {**self._pair(stage, measured), "nnls": measured.figures["value"], **figures}
 
-def _pairs(layout: Layout, store: Store) -> Rows:
-    """One row an ordered pair of layers."""
-    rows = []
-    for stage in layout.pairs:
-        point = stage.graphs[0].point
-        for pair in stage.load(store).figures["pairs"]:
-            rows.append(
-                {
-                    **_side(layout, stage.graphs[pair["a"]], "a"),
-                    **_side(layout, stage.graphs[pair["b"]], "b"),
-                    "subset": 0,
-                    "n_samples": point.n_samples,
-                    "k": stage.k,
-                    "nnls": pair["value"],
-                    "chance": pair["chance"],
-                    "std_error": pair["std_error"],
-                    "reason": pair["reason"],
-                }
-            )
-    return rows
+    def _pair(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
+        sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}
+        columns: dict[str, Any] = {}
+        for side, point in sides.items():
+            columns[f"model_{side}"] = self.layout.model
+            columns[f"checkpoint_{side}"] = point.checkpoint.label
+            columns[f"split_{side}"] = point.split
+            columns[f"layer_{side}"] = point.layer
+            columns[f"pool_{side}"] = point.pooling.pool
+            columns[f"scale_{side}"] = point.pooling.scale
+        return {**columns, "subset": 0, "n_samples": sides["a"].n_samples, "k": stage.k}
 
+    def _quantile_rows(self) -> Iterator[dict[str, Any]]:
+        """The distribution of the TwoNN ratio μ at fixed quantiles; the same whatever fit looked at it."""
+        for _, graph, measured in self._first_with("mu_quantiles"):
+            common = self._common(graph.point)
+            quantiles = measured.arrays["mu_quantiles"]
+            for level, mu in zip(np.linspace(0.0, 1.0, len(quantiles)), quantiles, strict=True):
+                yield {**common, "quantile": float(level), "mu": float(mu)}
 
-def _side(layout: Layout, graph: GraphStage, side: str) -> dict[str, Any]:
-    point = graph.point
-    columns = {
-        "model": layout.model,
-        "checkpoint": point.checkpoint.label,
-        "split": point.split,
-        "layer": point.layer,
-        "pool": point.pooling.pool,
-        "scale": point.pooling.scale,
-    }
-    return {f"{name}_{side}": value for name, value in columns.items()}
+    def _class_rows(self) -> Iterator[dict[str, Any]]:
+        for stage, graph, measured in self._measured():
+            if "class_value" not in measured.arrays:
+                continue
+            common = {**self._common(graph.point), "k": stage.k, "metric": stage.key}
+            names = self.layout.data.class_names(measured.arrays["classes"])
+            columns = [measured.arrays[name] for name in ("class_value", "class_chance", "class_size")]
+            for name, value, chance, size in zip(names, *columns, strict=True):
+                yield {**common, "class": name, "value": float(value), "chance": float(chance), "n_used": int(size)}
 
+    def _class_neighbor_rows(self) -> Iterator[dict[str, Any]]:
+        """Which classes the neighbours of a class belong to."""
+        for stage, graph, measured in self._first_with("class_neighbors"):
+            common = {**self._common(graph.point), "k": stage.k}
+            names = self.layout.data.class_names(measured.arrays["classes"])
+            for name, fractions in zip(names, measured.arrays["class_neighbors"], strict=True):
+                for other, fraction in zip(names, fractions, strict=True):
+                    yield {**common, "class": name, "neighbor_class": other, "fraction": float(fraction)}
 
-def _quantiles(layout: Layout, store: Store) -> Rows:
-    """The distribution of the TwoNN ratio μ, at fixed quantiles."""
-    rows: Rows = []
-    seen = set()
-    for stage in layout.layers:
-        quantiles = stage.load(store).arrays.get("mu_quantiles")
-        if quantiles is None or stage.graph.point in seen:
-            continue
-        seen.add(stage.graph.point)
-        common = _common(layout, store, stage.graph.point)
-        levels = np.linspace(0.0, 1.0, len(quantiles))
-        rows += [{**common, "quantile": float(q), "mu": float(mu)} for q, mu in zip(levels, quantiles, strict=True)]
-    return rows
-
-
-def _per_class(layout: Layout, store: Store) -> Rows:
-    rows: Rows = []
-    for stage in layout.layers:
-        arrays = stage.load(store).arrays
-        if "class_value" not in arrays:
-            continue
-        common = _common(layout, store, stage.graph.point)
-        names = layout.data.class_names(arrays["classes"])
-        columns = zip(names, arrays["class_value"], arrays["class_chance"], arrays["class_size"], strict=True)
-        rows += [
-            {**common, "k": stage.k, "metric": stage.key, "class": name, "value": value, "chance": chance, "n_used": n}
-            for name, value, chance, n in columns
-        ]
-    return rows
-
-
-def _class_neighbors(layout: Layout, store: Store) -> Rows:
-    """Which classes the neighbours of a class belong to; the same whatever metric looked at it."""
-    rows: Rows = []
-    seen = set()
-    for stage in layout.layers:
-        arrays = stage.load(store).arrays
-        if "class_neighbors" not in arrays or stage.graph.point in seen:
-            continue
-        seen.add(stage.graph.point)
-        common = _common(layout, store, stage.graph.point)
-        names = layout.data.class_names(arrays["classes"])
-        fractions = arrays["class_neighbors"]
-        rows += [
-            {**common, "k": stage.k, "class": a, "neighbor_class": b, "fraction": float(fractions[i, j])}
-            for i, a in enumerate(names)
-            for j, b in enumerate(names)
-        ]
-    return rows
+    def _first_with(self, array: str) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
+        """Per layer the first metric that has the array."""
+        seen: set[Point] = set()
+        for stage, graph, measured in self._measured():
+            if array in measured.arrays and graph.point not in seen:
+                seen.add(graph.point)
+                yield stage, graph, measured

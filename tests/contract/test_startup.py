@@ -38,40 +38,36 @@ HEAVY = {
 # Start-up
 
 
-def imported_by(*arguments: str, cwd: Path) -> tuple[set[str], float]:
-    """Top-level modules that a command imports, and the shortest of its times (seconds)."""
+def imported_by(*arguments: str, cwd: Path, within: float) -> set[str]:
+    """Top-level modules that a command imports; it has three tries to end within some seconds."""
     code = (
         "import sys; from rra_cli.__main__ import main; code = main(sys.argv[1:]); "
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr); sys.exit(code)"
     )
-    times = []
-    for _ in range(3):
+    times: list[float] = []
+    while not times or (min(times) > within and len(times) < 3):
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=cwd)
         times.append(time.perf_counter() - started)
         assert done.returncode == 0, done.stderr
-    return set(done.stderr.splitlines()[-1].split()), min(times)
+    assert min(times) < within, times
+    return set(done.stderr.splitlines()[-1].split())
 
 
 # The promise is 0.3 s for help; the bound is wide because tests share the machine with others.
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["completion", "bash"]])
 def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    modules, seconds = imported_by(*arguments, cwd=tmp_path)
-    assert not modules & (HEAVY | {"numpy", "rich", "yaml", "omegaconf"})
-    assert seconds < 1.0
+    assert not imported_by(*arguments, cwd=tmp_path, within=1.0) & (HEAVY | {"numpy", "rich", "yaml", "omegaconf"})
 
 
 def test_listing_imports_neither_torch_nor_hydra(tmp_path: Path) -> None:
-    modules, seconds = imported_by("ls", cwd=tmp_path)
-    assert not modules & HEAVY
-    assert seconds < 1.5
+    assert not imported_by("ls", cwd=tmp_path, within=1.5) & HEAVY
 
 
 def test_printing_a_configuration_does_not_import_torch(tmp_path: Path) -> None:
-    modules, seconds = imported_by("run", "+experiment=quickstart", "--cfg", "job", cwd=tmp_path)
+    modules = imported_by("run", "+experiment=quickstart", "--cfg", "job", cwd=tmp_path, within=4.0)
     assert "hydra" in modules, "the control: this is how an imported module is seen"
     assert not modules & (HEAVY - {"hydra"})
-    assert seconds < 4.0
 
 
 def test_metrics_and_neighbours_do_not_import_torch(tmp_path: Path) -> None:

@@ -442,10 +442,10 @@ def test_balance_that_classes_cannot_give_names_the_largest_number(tmp_path: Pat
     _, labels = digit_pixels("test")
     largest = 10 * int(np.bincount(labels).min())
     assert largest < len(labels)
-    refused(
-        ["+experiment=quickstart", f"dataset.n_samples={{train: 100, test: {largest + 10}}}", "dataset.balanced=true"],
-        tmp_path / "outputs", str(largest), str(largest + 10), ran=True,
-    )  # fmt: skip
+    subset = f"dataset.n_samples={{train: 100, test: {largest + 10}}}"
+    words = [str(largest), str(largest + 10)]
+    refused([*QUICK, subset, "dataset.balanced=true"], tmp_path / "outputs", *words, ran=True)
+    assert not any((tmp_path / "outputs" / "store").glob("train/*")), "found out only after the training"
 
 
 def test_report_renders_plots_from_the_tables(quick: Path, outputs: Path, tmp_path: Path) -> None:
@@ -567,10 +567,8 @@ def test_files_without_labels_leave_nncs_out_and_need_k(arrays: dict, outputs: P
     refused(own(folder), tmp_path / "outputs", "neighbors.k")
 
 
-def test_a_collapsed_layer_among_good_ones_in_a_sweep_does_not_stop_the_others(
-    activations: Path, tmp_path: Path
-) -> None:
-    """A sweep finishes all jobs and exits 2 because one was the user's fault (k = 59 is everybody, 60 too many)."""
+def test_a_sweep_finishes_all_jobs_and_exits_2_for_the_users_fault(activations: Path, tmp_path: Path) -> None:
+    """Of 60 samples each has 59 neighbours, so k = 60 is refused; the job with k = 4 ends as if it were alone."""
     outputs = tmp_path / "outputs"
     done = rra("run", "-m", *own(activations, "neighbors.k=60,4"), outputs=outputs)
     text = done.stdout + done.stderr

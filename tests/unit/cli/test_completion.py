@@ -152,7 +152,8 @@ complete -C "rra run +experiment=qui"
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish(path_with_rra: dict[str, str]) -> None:
     done = subprocess.run(["fish", "--no-config", "-c", FISH], env=path_with_rra, capture_output=True, text=True)
-    assert [line.strip() for line in done.stdout.splitlines()] == ["model.shortcut=", "+experiment=quickstart"]
+    # Without the blank that the other shells get: fish escapes one that it is given, and adds its own.
+    assert done.stdout.splitlines() == ["model.shortcut=", "+experiment=quickstart"]
 
 
 def test_it_is_fast_and_needs_neither_torch_nor_hydra(tmp_path: Path) -> None:
@@ -161,14 +162,14 @@ def test_it_is_fast_and_needs_neither_torch_nor_hydra(tmp_path: Path) -> None:
         "main(['completion', 'query', 'rra run model=resnet20 model.']); "
         "print(*{'torch', 'hydra', 'pandas', 'rich', 'pydantic'} & set(sys.modules), file=sys.stderr)"
     )
-    times = []
-    for _ in range(3):
+    times: list[float] = []
+    # Measured: 0.1 s. The bound is wide because other work may share the machine.
+    while not times or (min(times) > 1.0 and len(times) < 3):
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
         times.append(time.perf_counter() - started)
         assert done.stderr == "\n"
         assert "model.shortcut=" in done.stdout
-    # Measured: 0.1 s. The bound is wide because other work may share the machine.
     assert min(times) < 1.0, times
 
 

@@ -66,7 +66,20 @@ def test_the_users_fault_is_2_without_traceback_and_leaves_nothing(rra: Command,
     pipeline.before = missing
     assert rra("run", "+experiment=quickstart") == 2
     assert rra.err == "error: no [bold]data[/bold] at /x\nhint: put it there\n"
-    assert not list(rra.outputs.rglob("*-*"))
+    assert not rra.outputs.exists()
+
+
+def test_a_folder_that_the_user_made_is_left_to_her(rra: Command, pipeline: FakePipeline, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "mine" / "run").mkdir(parents=True)
+    pipeline.before = interrupt
+    assert rra("run", "+experiment=quickstart", f"hydra.run.dir={tmp_path}/mine/run") == 130
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "run"]
+    assert list((tmp_path / "mine" / "run").iterdir()) == []
+    assert rra("run", "+experiment=quickstart", f"hydra.run.dir={tmp_path}/mine/other/run") == 130
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "run"]
 
 
 def test_our_fault_is_1_with_its_traceback_on_the_screen_and_in_the_log(rra: Command, pipeline: FakePipeline) -> None:
