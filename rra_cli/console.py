@@ -108,7 +108,10 @@ class _Silent:
 
 
 class _Lines:
-    """A line when a task starts and ends, and now and then in between."""
+    """A line when a task starts and ends, and now and then in between; a short task inside another is not worth one."""
+
+    def __init__(self) -> None:
+        self._open = 0
 
     @contextmanager
     def task(self, title: str) -> Iterator[Progress]:
@@ -127,12 +130,15 @@ class _Lines:
         announce = threading.Timer(SHORT_SECONDS, self._say, [f"{title} ..."])
         announce.daemon = True
         announce.start()
+        self._open += 1
         try:
             with _logged(title):
                 yield progress
         finally:
             announce.cancel()
-        self._say(f"{title}: done in {clock(time.monotonic() - started)}")
+            self._open -= 1
+        if worth_a_line(time.monotonic() - started, self._open):
+            self._say(f"{title}: done in {clock(time.monotonic() - started)}")
 
     def note(self, message: str) -> None:
         log.info(message)
@@ -189,7 +195,8 @@ class _Bars:
         try:
             with _logged(title):
                 yield progress
-            self._print(f"{title}: {clock(time.monotonic() - started)}", "green", "✓ ")
+            if worth_a_line(time.monotonic() - started, self._open - 1):
+                self._print(f"{title}: {clock(time.monotonic() - started)}", "green", "✓ ")
         finally:
             self._bars.remove_task(bar)
             self._open -= 1
@@ -208,6 +215,11 @@ class _Bars:
         from rich.text import Text
 
         self._console.print(Text.assemble((sign, style), message))
+
+
+def worth_a_line(seconds: float, outer: int) -> bool:
+    """Whether a finished task is named: always on its own, within `outer` other tasks if it took a while."""
+    return outer == 0 or seconds >= SHORT_SECONDS
 
 
 @contextmanager

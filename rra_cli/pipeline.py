@@ -95,16 +95,15 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
         ensure(layout.training, context)
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
-        for graph in dict.fromkeys(need for target in missing for need in target.needs):
-            run_dir.status("running", graph.label)
-            ensure(graph, context)
-        if missing:
-            run_dir.status("running", f"measure {walk.title}")
-            with context.reporter.task(f"measure {walk.title}") as progress:
-                for done, target in enumerate(missing):
-                    progress(done, len(missing), target.name)
-                    ensure(target, context)
-                progress(len(missing), len(missing), "")
+        graphs = list(dict.fromkeys(need for target in missing for need in target.needs if not need.done(store)))
+        for what, stages in (("graphs", graphs), ("metrics", missing)):
+            if stages:
+                with context.reporter.task(f"{what} of {walk.title}") as progress:
+                    for done, stage in enumerate(stages):
+                        progress(done, len(stages), stage.label)
+                        run_dir.status("running", stage.label)
+                        ensure(stage, context)
+                    progress(len(stages), len(stages), "")
         if layout.experiment.activations.keep == "until_measured":
             for capture in walk.captures:
                 store.free(capture.point.activations, run_id=run_dir.id)

@@ -20,9 +20,13 @@ rra plan: shows what `rra run` with the same arguments would do; runs nothing an
 
 usage: rra plan +experiment=NAME [key=value ...] [--config-dir DIR]
 
-Every stage is cached (its result is there), missing (it would run), or stale (something it is made of would run).
+Every stage is cached (its result is there), missing (it would run), stale (an earlier version of rra made it: it would
+run again), or not needed (it is not there, and nothing that is missing reads it).
 Times are rough estimates for this machine; memory is the peak of the stage, disk what it adds to the store.
 """
+
+
+TO_DO = ("missing", "stale")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +57,7 @@ def plan_table(name: str, rows: Sequence[PlanRow]) -> Table:
     body = []
     for row in rows:
         costs = ["", "", ""]
-        if row.state != "cached":
+        if row.state in TO_DO:
             costs = [clock(row.seconds), format_bytes(row.memory_bytes), format_bytes(row.disk_bytes)]
         body.append([row.stage, row.label, row.state, row.key[:12], *costs])
     columns = ["stage", "what", "state", "key", "time", "memory", "disk"]
@@ -65,9 +69,9 @@ def plan_total(rows: Sequence[PlanRow]) -> str:
     from rra_cli.console import clock
     from rra_cli.core.resources import format_bytes
 
-    todo = [row for row in rows if row.state != "cached"]
+    todo = [row for row in rows if row.state in TO_DO]
     if not todo:
-        return f"all {len(rows)} stages are cached: a run would only write its tables and report"
+        return f"nothing to do in {len(rows)} stages: a run would only write its tables and report"
     seconds, disk = sum(row.seconds for row in todo), sum(row.disk_bytes for row in todo)
     memory = max(row.memory_bytes for row in todo)
     counts = Counter(row.stage for row in todo)

@@ -37,7 +37,7 @@ def test_the_plan_is_a_table_with_a_total(
 
 
 def test_when_all_is_there_it_says_so() -> None:
-    assert plan_total(ROWS[2:]).startswith("all 1 stages are cached")
+    assert plan_total(ROWS[2:]).startswith("nothing to do in 1 stages")
 
 
 def test_faults_are_told_as_by_run(rra: Command) -> None:
