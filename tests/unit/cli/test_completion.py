@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command import Command
 
 from rra_cli.cli.candidates import candidates
 from rra_cli.config import catalog

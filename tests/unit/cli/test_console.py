@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_layers
+from command import write_layers
 from rich.console import Console
 
 from rra_cli import console
@@ -83,6 +83,21 @@ def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         "train: 90/100, 10 s left, loss 0.01",
         "train: done in 1:40",
     ]
+
+
+@pytest.mark.parametrize("mode", ["bars", "lines"])
+def test_a_short_task_within_another_is_not_worth_a_line(
+    mode: console.Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporter = console.make_reporter(mode)
+    with reporter.task("graphs"):
+        with reporter.task("short"):
+            pass
+        monkeypatch.setattr(console, "SHORT_SECONDS", 0.0)
+        with reporter.task("long"):
+            pass
+    err = capsys.readouterr().err
+    assert ("graphs" in err, "short" in err, "long" in err) == (True, False, True)
 
 
 def test_a_task_that_takes_its_time_announces_itself(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command, FakePipeline
+from command import Command, FakePipeline
 
 from rra_cli import __version__
 from rra_cli.errors import UserError

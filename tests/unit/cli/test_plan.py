@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Command, FakePipeline
+from command import Command, FakePipeline
 
 from rra_cli.cli.plan import plan_total
 from rra_cli.config.experiment import Experiment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command import Command
 
 from rra_cli.cli import doctor
 from rra_cli.cli.doctor import Finding

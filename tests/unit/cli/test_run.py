@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Command, FakePipeline
+from command import Command, FakePipeline
 
 from rra_cli.cli.arguments import parse
 from rra_cli.errors import UserError

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Command, FakePipeline
+from command import Command, FakePipeline
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.config.resolvers import LONGEST, job_folder

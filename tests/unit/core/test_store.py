@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -305,6 +306,20 @@ def test_verify_lists_what_lies_about(store: Store) -> None:
     assert [path.name for path in report.damaged] == ["y"]
     assert len(report.lines()) == 5
     assert report.ok
+
+
+def test_tidying_removes_what_nobody_will_claim_again_and_nothing_that_is_owned(store: Store) -> None:
+    build(store)
+    fail_after(store, "half")  # as a kill between publishing and clearing up leaves it
+    with store.claim(OTHER) as work, ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(store.tidy, [SPEC, OTHER]).result()
+        assert work.path.is_dir()
+        assert store.verify().orphaned == ()
+    assert store.find(SPEC) is not None
+    assert contents(store.root / "graph") == {
+        SPEC.key,
+        *(f"{SPEC.key}/{name}" for name in ("meta.json", "a.bin", "deep", "deep/b.bin")),
+    }
 
 
 def test_what_cannot_be_read_is_not_taken_for_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
