@@ -46,9 +46,13 @@ def components(group: str) -> dict[str, type[Any]]:
         importlib.import_module(f"{package_name}.{module.name}")
     for plugin in plugins():
         importlib.import_module(plugin.value)
+    # Only what is registered: a subclass that somebody defined in a notebook or a test is not a component.
+    registered = {package_name.partition(".")[0], *(plugin.value.partition(".")[0] for plugin in plugins())}
     base = getattr(importlib.import_module(base_module), base_name)
     found: dict[str, type[Any]] = {}
     for cls in _concrete_subclasses(base):
+        if cls.__module__.partition(".")[0] not in registered:
+            continue
         if cls.name in found and found[cls.name] is not cls:
             raise UserError(
                 f"two components of group {group!r} are called {cls.name!r}: "

@@ -27,9 +27,9 @@ def kill_runs(folder: Path, first: int, step: int, keep: str) -> dict[str, objec
 
 
 def test_killed_at_some_boundaries_the_same_command_ends_with_the_same_tables(tmp_path: Path) -> None:
-    outcome = kill_runs(tmp_path, first=7, step=83, keep="always")
+    outcome = kill_runs(tmp_path, first=11, step=157, keep="always")
     assert outcome["problems"] == []
-    assert len(outcome["tried"]) >= 5  # type: ignore[arg-type]
+    assert len(outcome["tried"]) >= 3  # type: ignore[arg-type]
 
 
 @pytest.mark.long

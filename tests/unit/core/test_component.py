@@ -65,6 +65,14 @@ def test_named_concrete_classes_are_found(package: Path) -> None:
     assert registry.component("shape", "circle").__name__ == "Circle"
 
 
+def test_a_class_that_no_package_registered_is_no_component(package: Path) -> None:
+    registry.components("shape")
+    base = sys.modules["shapes_for_a_test.base"].Shape
+    type("Mine", (base,), {"name": "mine", "area": lambda self: 5, "__module__": "__main__"})
+    registry.components.cache_clear()
+    assert list(registry.components("shape")) == ["circle"]
+
+
 def test_an_unknown_name_is_told_the_near_ones(package: Path) -> None:
     with pytest.raises(UserError, match="there is no shape named 'circel': did you mean 'circle'") as caught:
         registry.component("shape", "circel")
