@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import struct
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ def read_header(path: Path) -> Header:
         raise NpyError("holds Python objects, which are never opened because that could run code")
     if any(isinstance(side, bool) or side < 0 for side in shape):
         raise NpyError(f"has a damaged .npy header (shape {shape})")
+    if math.prod(max(1, side) for side in shape) * dtype.itemsize > sys.maxsize:
+        raise NpyError(f"has a damaged .npy header (shape {shape})")  # empty by one side, and yet too big for numpy
     expected = offset + math.prod(shape) * dtype.itemsize
     if size != expected:
         problem = "a copy that was cut off?" if size < expected else "more than one array in a file?"

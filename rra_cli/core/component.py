@@ -32,9 +32,13 @@ GROUPS = {
 
 
 class Component:
-    """Base of all components; a concrete one is a frozen dataclass that sets `name`."""
+    """Base of all components; a concrete one is a frozen dataclass that sets `name`.
+
+    version: raised by its author when the same fields give another result, so that older results are not used.
+    """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
 
 
 @cache
@@ -45,7 +49,7 @@ def components(group: str) -> dict[str, type[Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package_name}.{module.name}")
     for plugin in plugins():
-        importlib.import_module(plugin.value)
+        _load(plugin)
     # Only what is registered: a subclass that somebody defined in a notebook or a test is not a component.
     registered = {package_name.partition(".")[0], *(plugin.value.partition(".")[0] for plugin in plugins())}
     base = getattr(importlib.import_module(base_module), base_name)
@@ -76,6 +80,16 @@ def component(group: str, name: str) -> type[Any]:
 def plugins() -> list[Any]:
     """The installed plug-ins' entry points, in name order."""
     return sorted(entry_points(group=PLUGIN_GROUP), key=lambda plugin: plugin.name)
+
+
+def _load(plugin: Any) -> None:
+    try:
+        importlib.import_module(plugin.value)
+    except Exception as error:
+        raise UserError(
+            f"the plug-in {plugin.name} ({plugin.value}) does not load: {type(error).__name__}: {error}",
+            "mend or uninstall that package",
+        ) from error
 
 
 def _concrete_subclasses(base: type[Any]) -> list[type[Any]]:

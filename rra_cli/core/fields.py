@@ -57,12 +57,18 @@ def kind_of(declared: dataclasses.Field[Any]) -> Kind | None:
 def identity_of(component: Any) -> dict[str, Any]:
     """The identity fields of a component as plain JSON values, defaults included, with the component's name.
 
-    Selections, execution and location fields are left out.
+    A version above 1 and the package of a plug-in's component are part of it. Selections, execution and location
+    fields are left out.
     """
     values: dict[str, Any] = {}
-    name = getattr(type(component), "name", None)
+    cls = type(component)
+    name, version, package = getattr(cls, "name", None), getattr(cls, "version", 1), cls.__module__.partition(".")[0]
     if isinstance(name, str):
         values["name"] = name
+        if version != 1:
+            values["version"] = version
+        if package != __package__.partition(".")[0]:
+            values["package"] = package
     for declared in dataclasses.fields(component):
         if kind_of(declared) is Kind.IDENTITY:
             values[declared.name] = plain(getattr(component, declared.name))

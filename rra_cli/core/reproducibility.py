@@ -21,6 +21,26 @@ def derive_seed(root: int, *purpose: str | int) -> int:
 
 
 @contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Inside, convolutions and products of float32 on a GPU are computed in float32, not TF32, by fixed algorithms.
+
+    So that precision is what the configuration says, whatever the device. On leaving, settings are what they were.
+    """
+    import torch
+
+    backends: Any = torch.backends
+    precision = (backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision)
+    algorithms = (backends.cudnn.benchmark, backends.cudnn.deterministic)
+    try:
+        backends.cudnn.conv.fp32_precision = backends.cuda.matmul.fp32_precision = "ieee"
+        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
+        yield
+    finally:
+        backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision = precision
+        backends.cudnn.benchmark, backends.cudnn.deterministic = algorithms
+
+
+@contextmanager
 def seed_everything(seed: int, *, strict: bool = True) -> Iterator[None]:
     """Inside, Python's, numpy's and torch's global generators start from `seed` and torch is deterministic.
 
@@ -36,28 +56,20 @@ def seed_everything(seed: int, *, strict: bool = True) -> Iterator[None]:
     if workspace not in (":4096:8", ":16:8"):
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries use the global one
-    backends: Any = torch.backends
     previous = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        backends.cudnn.benchmark,
-        backends.cudnn.deterministic,
     )
-    precision = (backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), ieee_float32():
             random.seed(derive_seed(seed, "python"))
             np.random.seed(derive_seed(seed, "numpy") % 2**32)  # noqa: NPY002
             torch.manual_seed(derive_seed(seed, "torch"))
             torch.use_deterministic_algorithms(True, warn_only=not strict)
-            backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
-            backends.cudnn.conv.fp32_precision = backends.cuda.matmul.fp32_precision = "ieee"
             yield
     finally:
         torch.use_deterministic_algorithms(previous[0], warn_only=previous[1])
-        backends.cudnn.benchmark, backends.cudnn.deterministic = previous[2:]
-        backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision = precision
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         if workspace is None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.fields import identity
-from rra_cli.metrics.estimate import Estimate, standard_error
+from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
 from rra_cli.metrics.metric import Input, LayerData, LayerMetric
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 
@@ -28,9 +28,14 @@ def nncs(graph: NeighborGraph, labels: ArrayLike, *, class_balanced: bool = Fals
     (n_c - 1) / (N - 1). details: `classes`, `class_value`, `class_chance`, `class_size`, each `(C,)`, and
     `class_neighbors` `(C, C)`, the table of that function.
 
+    Without a value where all samples coincide (a collapsed layer).
+
     Raises `InputError` where labels do not fit the graph.
     """
     classes, codes = _codes(graph, labels)
+    reason = collapsed(graph)
+    if reason:
+        return undefined(reason)
     n, sizes = len(codes), np.bincount(codes, minlength=len(classes))
     per_sample = np.empty(n)
     for rows in _row_blocks(graph):

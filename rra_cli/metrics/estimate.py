@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.neighbors.graph import NeighborGraph
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -49,6 +51,13 @@ def undefined(
 ) -> Estimate:
     """An estimate without a value, and why."""
     return Estimate(float("nan"), per_sample=per_sample, reason=reason, n_used=n_used, details=details)
+
+
+def collapsed(graph: NeighborGraph) -> str:
+    """Why a graph says nothing of neighbourhoods: all samples are one point, any other is as near. "" if it does."""
+    if graph.distances[:, -1].any():
+        return ""
+    return f"all {len(graph)} samples coincide with their {graph.k} nearest neighbours (a collapsed layer)"
 
 
 def standard_error(per_sample: NDArray[np.float64]) -> float:

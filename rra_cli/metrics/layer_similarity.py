@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.metrics.estimate import Estimate, standard_error
+from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.overlap import check_comparable, intersection_blocks
@@ -50,7 +50,10 @@ def nnls(graph_a: NeighborGraph, graph_b: NeighborGraph) -> Estimate:
 
 
 def nnls_pairs(graphs: Sequence[NeighborGraph]) -> dict[tuple[int, int], Estimate]:
-    """`nnls` of all ordered pairs of graphs, the diagonal included, in one pass over the samples."""
+    """`nnls` of all ordered pairs of graphs, the diagonal included, in one pass over the samples.
+
+    A pair has no value where all samples of one of the layers coincide.
+    """
     check_comparable(graphs)
     if not graphs:
         return {}
@@ -63,7 +66,11 @@ def nnls_pairs(graphs: Sequence[NeighborGraph]) -> dict[tuple[int, int], Estimat
             per_sample[a, b][samples] = table[shared[a, b]]
     chance = chance_level(first.k, first.n_reference - first.self_excluded)
     found: dict[tuple[int, int], Estimate] = {}
+    reasons = [collapsed(graph) for graph in graphs]
     for (a, b), values in per_sample.items():
+        if reasons[a] or reasons[b]:
+            found[a, b] = found[b, a] = undefined(reasons[a] or reasons[b])
+            continue
         estimate = Estimate(
             float(values.mean()),
             per_sample=values,

@@ -32,11 +32,10 @@ class Metric(Component, ABC):
 
     version: raised when the result changes. scope: what one value belongs to. inputs: what is needed; where the data
     has none of it (no labels), the metric is left out. fixed_k: neighbours that it reads, whatever k is asked for
-    (None: all k of them); the graph has at least as many.
+    (None: all k of them); the graph has at least as many. Detail arrays have the same shape for all layers of a model.
     unit, low, high: of the value (None: unbounded). higher_is: what a higher value says.
     """
 
-    version: ClassVar[int] = 1
     scope: ClassVar[Scope]
     inputs: ClassVar[frozenset[Input]] = frozenset({"graph"})
     fixed_k: ClassVar[int | None] = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rra_cli.activations.stream import Request, stream
 from rra_cli.core.artifact import ArtifactGoneError
+from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.resources import check_disk
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
@@ -67,7 +68,8 @@ class CapturePass:
             requests = {Request(layer.point.layer, layer.point.module, layer.point.pooling): layer for layer in todo}
             n_samples = self.images.n_measured(self.split)
             where = "" if self.checkpoint is None else f" of {self.checkpoint.label}"
-            with context.reporter.task(f"capture {len(todo)} layers{where}, {self.split}") as progress:
+            title = f"capture {len(todo)} layers{where}, {self.split}"
+            with context.reporter.task(title) as progress, ieee_float32():
                 captured = stream(
                     module,
                     partial(self._inputs, device=context.device),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.activations.files import UserLayer, open_layer, read_folder
+from rra_cli.activations.naming import LABELS
 from rra_cli.activations.pooling import Pooling
 from rra_cli.activations.values import check_values
 from rra_cli.config.experiment import Experiment
@@ -19,8 +23,8 @@ from rra_cli.core.progress import Reporter
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.data.dataset import Split
-from rra_cli.data.subset import measured_identity, measured_ids
-from rra_cli.errors import UserError
+from rra_cli.data.subset import check_labels, measured_identity, measured_ids
+from rra_cli.errors import UserError, did_you_mean
 
 VERSION = 1
 
@@ -37,21 +41,20 @@ class UserFiles:
         self.folder = read_folder(experiment.activations.path)
         self.dataset = experiment.dataset
         self.split: Split = experiment.dataset.splits[0]
-        self.layers = self.folder.layers
+        self.layers = _chosen(self.folder.layers, experiment.activations.layers)
         cache = HashCache(experiment.store_root / "cache" / "hashes")
-        self.hashes = {path.name: cache.hash(path) for path in self.folder.paths}
+        paths = [layer.path for layer in self.layers] + ([self.folder.folder / LABELS] if self.has_labels else [])
+        self.hashes = {path.name: cache.hash(path) for path in paths}
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """The measured rows, ascending."""
-        return measured_ids(
-            self.folder.labels,
-            self.dataset.requested_samples(self.split),
-            self.dataset.subset_seed,
-            self.dataset.balanced,
-            self.split,
-            size=self.folder.n_samples,
-        )
+        """The measured rows, ascending. The split is only what the files are called, so it draws no other rows."""
+        labels = self.folder.labels
+        asked, seed = self.dataset.requested_samples(self.split), self.dataset.subset_seed
+        rows = measured_ids(labels, asked, seed, self.dataset.balanced, "test", size=self.folder.n_samples)
+        if labels is not None:
+            check_labels(labels[rows], "what is measured (dataset.n_samples)")
+        return rows
 
     @property
     def n_samples(self) -> int:
@@ -94,7 +97,7 @@ class UserFiles:
     @property
     def labels_identity(self) -> dict[str, Any]:
         """What decides the labels; the rows are part of every layer's key."""
-        return {} if not self.has_labels else {"sha256": self.hashes[self.folder.paths[-1].name]}
+        return {} if not self.has_labels else {"sha256": self.hashes[LABELS]}
 
     @property
     def rows_identity(self) -> dict[str, Any]:
@@ -144,3 +147,16 @@ class FileSource:
         """The layer `(n, features)`; all of it was checked before."""
         rows = None if self.files.n_samples == self.files.folder.n_samples else self.files.rows
         return open_layer(self.layer, self.pooling, rows), ""
+
+
+def _chosen(layers: Sequence[UserLayer], patterns: Sequence[str]) -> tuple[UserLayer, ...]:
+    """The layers that the names or globs of `activations.layers` pick, in the folder's order; all where it is empty."""
+    names = [layer.name for layer in layers]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(
+                f"activations.layers names {pattern!r}, but no file is that layer: {did_you_mean(pattern, names)}",
+                "give names of layers (file names without number and .npy) or globs such as 'block*'",
+            )
+    chosen = [layer for layer in layers if not patterns or any(fnmatch.fnmatch(layer.name, p) for p in patterns)]
+    return tuple(replace(layer, index=index) for index, layer in enumerate(chosen))

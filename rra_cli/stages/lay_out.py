@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 def lay_out(experiment: Experiment) -> Layout:
     """The stages of an experiment. Raises `UserError` where it asks for something impossible."""
     if isinstance(experiment.dataset, ImageDataset):
+        if experiment.activations.path is not None:
+            raise UserError(
+                f"activations.path is set, but dataset={experiment.dataset.name} is a data set of images",
+                "use +experiment=from_activations to measure your files, or leave activations.path out",
+            )
         return _ImageLayout(experiment, experiment.dataset).layout
     return _lay_out_files(experiment)
 

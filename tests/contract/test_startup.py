@@ -158,6 +158,33 @@ def test_metrics_neighbours_and_methods_work_in_a_notebook() -> None:
     assert not wrong
 
 
+def test_metrics_know_arrays_only() -> None:
+    """No module of theirs imports torch or the configuration, however deep; what they import is what they may."""
+    may = {"core", "errors", "metrics", "neighbors"}
+    wrong = [
+        f"{path}:{line} imports {target}"
+        for part, path in modules()
+        if part == "metrics"
+        for target, line in [*imports(path), *((name, line) for name, line in outside(path) if name in HEAVY)]
+        if target not in may
+    ]
+    assert not wrong
+
+
+def outside(path: Path) -> Iterator[tuple[str, int]]:
+    """Top-level packages that a file imports, wherever in it, for types only included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.partition(".")[0], node.lineno
+
+
+def test_an_import_of_torch_within_a_function_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("def f():\n    import torch.nn\n    from torch import nn\n")
+    assert [name for name, _ in outside(tmp_path / "x.py")] == ["torch", "torch"]
+
+
 def test_the_sources_name_no_dangerous_calls() -> None:
     """No pickle, no eval, no exec: what is read as data runs no code."""
     wrong = []

@@ -219,7 +219,7 @@ def test_large_k_limit_of_the_chance_level_fails_at_small_k(k: int, low: float) 
     n = 10_001
     limit = (k / (n - 1)) / (2 - k / (n - 1))
     assert float(nnls_chance(n, k)) / limit - 1 == pytest.approx(low, abs=0.005)
-    graph = NeighborGraph((np.arange(n)[:, None] + np.arange(1, k + 1)) % n, np.zeros((n, k)), 1.0, n)
+    graph = NeighborGraph((np.arange(n)[:, None] + np.arange(1, k + 1)) % n, np.ones((n, k)), 1.0, n)
     assert nnls(graph, graph).chance == pytest.approx(float(nnls_chance(n, k)), rel=1e-9)
 
 
@@ -228,7 +228,7 @@ def test_chance_level_at_full_size_is_fast_and_exact() -> None:
     n, k = 15_000, 150
     exact = nnls_chance(n, k)
     assert isinstance(exact, Fraction)
-    graph = NeighborGraph((np.arange(n)[:, None] + np.arange(1, k + 1)) % n, np.zeros((n, k)), 1.0, n)
+    graph = NeighborGraph((np.arange(n)[:, None] + np.arange(1, k + 1)) % n, np.ones((n, k)), 1.0, n)
     chance = nnls(graph, graph).chance
     assert chance == pytest.approx(float(exact), rel=1e-9)
     limit = (k / (n - 1)) / (2 - k / (n - 1))

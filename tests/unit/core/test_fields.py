@@ -31,7 +31,7 @@ class Outer:
 
 def test_identity_holds_identity_fields_with_defaults_and_names() -> None:
     assert identity_of(Outer(required=1)) == {
-        "inner": {"name": "inner", "rate": 0.1}, "sizes": [1, 2], "options": {}, "required": 1
+        "inner": {"name": "inner", "package": __name__, "rate": 0.1}, "sizes": [1, 2], "options": {}, "required": 1
     }  # fmt: skip
 
 
@@ -40,6 +40,13 @@ def test_only_identity_fields_change_the_identity() -> None:
     assert identity_of(Outer(inner=Inner(workers=8), k=9, root="/other", required=1)) == one
     for other in (Outer(inner=Inner(0.2), required=1), Outer(required=2), Outer(sizes=(2, 1), required=1)):
         assert identity_of(other) != one
+
+
+def test_a_new_version_and_another_package_are_another_identity() -> None:
+    ours = type("Inner", (Inner,), {"__module__": "rra_cli.models.inner"})
+    assert identity_of(ours()) == {"name": "inner", "rate": 0.1}
+    assert identity_of(type("Inner", (ours,), {"__module__": "rra_cli.models.inner", "version": 2})())["version"] == 2
+    assert identity_of(type("Inner", (ours,), {"__module__": "theirs.inner"})())["package"] == "theirs"
 
 
 def test_every_field_knows_its_kind() -> None:

@@ -35,4 +35,4 @@ def random_graph(n: int, k: int, seed: int) -> NeighborGraph:
     """Neighbours drawn without looking at anything, self excluded."""
     order = np.argsort(np.random.default_rng(seed).random((n, n - 1)), axis=1)[:, :k]
     ids = order + (order >= np.arange(n)[:, None])
-    return NeighborGraph(ids, np.zeros((n, k)), 1.0, n)
+    return NeighborGraph(ids, np.ones((n, k)), 1.0, n)

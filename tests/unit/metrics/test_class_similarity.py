@@ -17,7 +17,7 @@ from rra_cli.neighbors.graph import NeighborGraph
 
 # 0 and 1 are each other's, 2's and 3's nearest: hand-counted.
 IDS = np.array([[1, 2], [0, 3], [0, 1], [1, 2]])
-GRAPH = NeighborGraph(IDS, np.zeros((4, 2)), 1.0, 4)
+GRAPH = NeighborGraph(IDS, np.ones((4, 2)), 1.0, 4)
 LABELS = np.array([5, 5, 9, 5])
 
 

@@ -10,8 +10,8 @@ from hyper_ball import graph_of, hyper_ball, random_graph
 from scipy.stats import hypergeom
 
 from rra_cli.errors import UserError
-from rra_cli.metrics import nnls
-from rra_cli.metrics.layer_similarity import NNLS, chance_level
+from rra_cli.metrics import nncs, nnls
+from rra_cli.metrics.layer_similarity import NNLS, chance_level, nnls_pairs
 from rra_cli.metrics.metric import LayerData
 from rra_cli.neighbors import exact_neighbors
 from rra_cli.neighbors.graph import NeighborGraph
@@ -23,7 +23,7 @@ def test_counted_by_hand() -> None:
     b = np.array([[2, 1], [0, 3], [1, 3], [2, 0]])
     b[3] = [2, 1]
     b[2] = [3, 1]
-    a4, b4 = (NeighborGraph(ids, np.zeros((4, 2)), 1.0, 4) for ids in (a, b))
+    a4, b4 = (NeighborGraph(ids, np.ones((4, 2)), 1.0, 4) for ids in (a, b))
     estimate = nnls(a4, b4)
     assert estimate.per_sample is not None
     assert estimate.per_sample.tolist() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
@@ -89,16 +89,19 @@ def test_all_pairs_of_layers() -> None:
     assert NNLS().measure([]) == {}
 
 
-def test_a_collapsed_layer_has_a_value() -> None:
-    """All rows equal: the lists are the lowest ids, which agree with a real layer's by chance only."""
-    same, real = exact_neighbors(np.ones((300, 3)), 10), graph_of(hyper_ball(300, 3, 0), 10)
-    estimate = nnls(same, real)
-    assert abs(float(estimate) - estimate.chance) < 0.02
-
-
 def test_errors() -> None:
     graph = random_graph(20, 3, 0)
     with pytest.raises(UserError, match="different samples cannot be compared: 20 and 21 rows"):
         nnls(graph, random_graph(21, 3, 0))
     with pytest.raises(ValueError, match="different k cannot be compared: 3 and 4"):
         nnls(graph, random_graph(20, 4, 0))
+
+
+def test_a_collapsed_layer_has_no_neighbourhoods_to_compare() -> None:
+    point = exact_neighbors(np.ones((30, 4)), 3)
+    spread = exact_neighbors(np.random.default_rng(0).normal(size=(30, 4)), 3)
+    estimates = nnls_pairs([point, spread])
+    assert [np.isnan(estimates[pair].value) for pair in ((0, 0), (0, 1), (1, 0), (1, 1))] == [True, True, True, False]
+    assert estimates[0, 1].reason == "all 30 samples coincide with their 3 nearest neighbours (a collapsed layer)"
+    assert np.isnan(nncs(point, np.arange(30) % 3).value)
+    assert not np.isnan(nncs(spread, np.arange(30) % 3).value)

@@ -85,7 +85,7 @@ def test_another_subset_changes_layer_0_but_not_the_training(base: Experiment) -
         {"runtime": Runtime(device="cpu", threads=1, memory="1GB", progress="none")},
         {"store": StoreConfig("elsewhere")},
         {"name": "another"},
-        {"activations": ActivationsConfig(path="unused", keep="until_measured")},
+        {"activations": ActivationsConfig(keep="until_measured")},
     ],
 )
 def test_how_and_where_the_work_is_done_changes_no_key(base: Experiment, change: dict[str, object]) -> None:
@@ -186,6 +186,11 @@ def test_unknown_checkpoints_are_refused_with_those_that_are_kept(base: Experime
         lay_out(wrong)
     with pytest.raises(UserError, match="leaves nothing to measure"):
         lay_out(replace(base, activations=ActivationsConfig(checkpoints=("milestones",))))
+
+
+def test_a_path_to_files_is_not_ignored_beside_a_data_set_of_images(base: Experiment) -> None:
+    with pytest.raises(UserError, match=r"activations\.path is set, but dataset=digits"):
+        lay_out(replace(base, activations=ActivationsConfig(path="somewhere")))
 
 
 def test_the_last_epoch_is_called_last_however_it_is_asked_for(base: Experiment) -> None:
