@@ -1,6 +1,9 @@
 """What every table holds: its columns in file order, and the columns that make its rows unique.
 
 These names are a contract with whoever reads the tables: columns are added at the end, never renamed or moved.
+
+`k` is in every table the number of neighbours that was asked for (`neighbors.k`, or its default), so that rows of
+different tables meet; a metric may read fewer of them (TwoNN two, whatever k is).
 """
 
 from __future__ import annotations
@@ -54,6 +57,12 @@ TABLES = {
         optional=frozenset({"chance", "std_error", "reason"}),
         measured="nnls",
     ),
+    # Tidy: every other metric of pairs of layers, one row per ordered pair and metric.
+    "pairs": Table(
+        (*PAIR, "subset", "n_samples", "k", "metric", "value", "chance", "std_error", "reason"),
+        (*PAIR, "subset", "n_samples", "k", "metric"),
+        measured="value",
+    ),
     # Quantiles of the ratio of each sample's second to its first neighbour distance.
     "mu": Table((*COMMON, "quantile", "mu"), (*_LAYER_KEY, "quantile")),
     "per_class": Table(
@@ -64,6 +73,12 @@ TABLES = {
         (*COMMON, "k", "class", "neighbor_class", "fraction"), (*_LAYER_KEY, "k", "class", "neighbor_class")
     ),
 }
+
+# Values by sample, `per_sample/<metric>.parquet`: of a metric of layers, and of one of pairs of layers.
+PER_SAMPLE = Table(("sample_id", *COMMON, "k", "value"), ("sample_id", *_LAYER_KEY, "k"))
+PER_SAMPLE_PAIRS = Table(
+    ("sample_id", *PAIR, "subset", "n_samples", "k", "value"), ("sample_id", *PAIR, "subset", "n_samples", "k")
+)
 
 # Every finished run has these.
 REQUIRED = ("layers", "metrics")
