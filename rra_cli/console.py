@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from rra_cli.core.progress import Progress, Reporter
-from rra_cli.errors import UserError
+from rra_cli.core.progress import Progress, Reporter, clock
+from rra_cli.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -64,8 +64,10 @@ def show_error(error: UserError) -> None:
 
     console = stderr()
     lines = error.message.splitlines() or [""]
-    head = "error: " if len(lines) == 1 else f"{len(lines)} errors:\n  "
-    console.print(Text.assemble((head, "bold red"), "\n  ".join(lines)), soft_wrap=True)
+    # The lines of another error than a `ConfigError` are one fault with its details.
+    several = isinstance(error, ConfigError) and len(lines) > 1
+    head = f"{len(lines)} errors:\n  " if several else "error: "
+    console.print(Text.assemble((head, "bold red"), ("\n  " if several else "\n").join(lines)), soft_wrap=True)
     if error.hint:
         console.print(Text.assemble(("hint: ", "bold"), error.hint), soft_wrap=True)
 
@@ -79,17 +81,6 @@ def show_bug(error: BaseException) -> None:
 def show_interrupted() -> None:
     """Ctrl-C: what is finished is kept."""
     sys.stderr.write("interrupted; what is finished is kept: the same command again resumes it\n")
-
-
-def clock(seconds: float) -> str:
-    """A duration: `0.4 s`, `12 s`, `3:07`, `2:03:07`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class _Silent:
@@ -248,7 +239,12 @@ def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=Text(title, no_wrap=True, overflow="ignore") if title else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
     for position, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if position < text_columns else "right", overflow="fold")
     for row in rows:

@@ -9,17 +9,25 @@ from typing import Any
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.core import files
-from rra_cli.core.progress import Reporter
+from rra_cli.core.progress import Reporter, clock
 from rra_cli.core.provenance import provenance
+from rra_cli.core.resources import check_disk, format_bytes
 from rra_cli.core.rundir import RunDir
+from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.report import render
-from rra_cli.report.tables import write_per_sample, write_table
+from rra_cli.report.per_sample import write_per_sample
+from rra_cli.report.writing import write_table
+from rra_cli.stages.budget import Missing, captures_of, missing_stages, total
+from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
-from rra_cli.stages.stage import Context, Stage, State, ensure
+from rra_cli.stages.stage import Context, Cost, Stage, State, ensure
 from rra_cli.stages.tabulate import Tabulator
+
+# What is not worth a line before it starts: less than both.
+TINY = Cost(seconds=10.0, disk_bytes=10**8)
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,27 @@ class PlanRow:
     key: str
 
 
-def plan(experiment: Experiment) -> list[PlanRow]:
-    """The stages that `run` would walk, in its order; builds nothing."""
+@dataclass(frozen=True)
+class Plan:
+    """The stages that a run would walk, in its order, each piece of work once, and what building the missing takes.
+
+    total: seconds, the peak of memory, and the peak of what is added to the disk, which `run` asks for.
+    """
+
+    rows: tuple[PlanRow, ...]
+    total: Cost
+
+
+def plan(experiment: Experiment) -> Plan:
+    """What `run` would do; builds and writes nothing."""
     store = Store(experiment.store_root)
-    layout = lay_out(experiment)
-    missing = _missing(layout, store)
-    rows = []
+    layout = lay_out(experiment, read_only=True)
+    missing = missing_stages(layout, store)
+    units: dict[tuple[str, str], Stage] = {}
     for stage in layout.stages:
+        units.setdefault(stage.unit, stage)
+    rows = []
+    for stage in units.values():
         cost = stage.cost()
         rows.append(
             PlanRow(
@@ -51,10 +73,10 @@ def plan(experiment: Experiment) -> list[PlanRow]:
                 seconds=cost.seconds,
                 memory_bytes=cost.memory_bytes,
                 disk_bytes=cost.disk_bytes,
-                key=stage.specs[0].key,
+                key=stage.unit[1],
             )
         )
-    return rows
+    return Plan(tuple(rows), total(missing, layout, store))
 
 
 def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Mapping[str, Any]) -> None:
@@ -68,15 +90,24 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     layout = lay_out(experiment)
     store = Store(experiment.store_root, warn=reporter.warn)
     context = Context(store, reporter, device, experiment.runtime.memory_bytes)
-    if _missing(layout, store):
+    missing = missing_stages(layout, store)
+    needed = total(missing, layout, store)
+    if missing:
+        check_disk(store.root, needed.disk_bytes)
         layout.data.check(store, reporter)
     checksums = layout.data.checksums()
     with RunDir.enter(folder, config) as run_dir, run_dir.logging():
-        store.refer(run_dir.id, run_dir.path, [spec for stage in layout.stages for spec in stage.specs])
+        specs = [spec for stage in layout.stages for spec in stage.specs]
+        read = {need.unit for stage in missing.values() for need in stage.needs}
+        released = [spec for stage in _freed(layout) if stage.unit not in read for spec in stage.specs]
+        store.refer(run_dir.id, run_dir.path, specs, released=released)
         seeds = {"seed": experiment.seed, "dataset.subset_seed": experiment.dataset.subset_seed}
         run_dir.write_provenance(provenance(seeds=seeds, checksums=checksums))
         for note in layout.notes:
             reporter.note(note)
+        if needed.seconds >= TINY.seconds or needed.disk_bytes >= TINY.disk_bytes:
+            disk, memory = format_bytes(needed.disk_bytes), format_bytes(needed.memory_bytes)
+            reporter.note(f"needs about {disk} of disk, {memory} of memory, about {clock(needed.seconds)}")
         _walk(layout, context, run_dir)
         store.tidy(dict.fromkeys(spec for stage in layout.stages for spec in stage.claims))
         run_dir.status("running", "report")
@@ -90,8 +121,12 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
 def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
     """Checkpoint by checkpoint, so that the activations of at most one are needed at a time."""
     store = context.store
+    freed = set(_freed(layout))
+    if freed:
+        store.look_at_others([spec for capture in freed for spec in capture.specs], run_id=run_dir.id)
+    left: list[Spec] = []
     if layout.training is not None:
-        run_dir.status("running", layout.training.label)
+        run_dir.status("running", layout.training.title)
         ensure(layout.training, context)
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
@@ -101,44 +136,35 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
                 with context.reporter.task(f"{what} of {walk.title}") as progress:
                     for done, stage in enumerate(stages):
                         progress(done, len(stages), stage.label)
-                        run_dir.status("running", stage.label)
+                        run_dir.status("running", stage.title)
                         ensure(stage, context)
                     progress(len(stages), len(stages), "")
-        if layout.experiment.activations.keep == "until_measured":
-            for capture in walk.captures:
-                store.free(capture.point.activations, run_id=run_dir.id)
+        if freed:
+            # Once more what stayed for another run: it may have ended, or been found dead, in the meantime.
+            specs = [spec for capture in captures_of(walk) for spec in capture.specs]
+            left = store.free_all([*left, *specs], run_id=run_dir.id)
+
+
+def _freed(layout: Layout) -> list[LayerCapture]:
+    """The captures that are removed once they are measured."""
+    return layout.captures if layout.experiment.activations.keep == "until_measured" else []
 
 
 def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:
     results = Tabulator(layout, store)
     for name, rows in results.tables().items():
         write_table(rows, run_dir.tables, name)
-    for metric, rows in results.per_sample().items():
-        write_per_sample(rows, run_dir.tables, metric)
-    for metric, rows in results.per_sample_pairs().items():
-        write_per_sample(rows, run_dir.tables, metric, pairs=True)
+    for metric, blocks in results.per_sample().items():
+        write_per_sample(blocks, run_dir.tables, metric)
+    for metric, blocks in results.per_sample_pairs().items():
+        write_per_sample(blocks, run_dir.tables, metric, pairs=True)
     if layout.training is not None:
         files.write_bytes(run_dir.path / "training.jsonl", layout.training.history(store))
 
 
-def _missing(layout: Layout, store: Store) -> set[Stage]:
-    """The stages that a run would build: targets that are missing and, of what these need, what is missing too."""
-    found: set[Stage] = set()
-
-    def visit(stage: Stage) -> None:
-        if stage not in found and not stage.done(store):
-            found.add(stage)
-            for need in stage.needs:
-                visit(need)
-
-    for target in [*([layout.training] if layout.training else []), *layout.layers, *layout.pairs]:
-        visit(target)
-    return found
-
-
-def _state(stage: Stage, store: Store, missing: set[Stage]) -> State:
+def _state(stage: Stage, store: Store, missing: Missing) -> State:
     if stage.done(store):
         return "cached"
-    if stage not in missing:
+    if stage.unit not in missing:
         return "not needed"
     return "stale" if stage.stale(store) else "missing"

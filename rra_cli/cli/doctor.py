@@ -155,6 +155,7 @@ def data_sets() -> Iterator[Finding]:
             sizes = {split: len(cls(download=False).load(split)) for split in SPLITS}
             yield Finding("ok", name, ", ".join(f"{size} {split}" for split, size in sizes.items()))
         except UserError as error:
+            error.message = error.message.removesuffix("; dataset.download is false")
             todo = "it is downloaded when it is used; without a network: " + (error.hint or "see the message")
             yield Finding("note", name, error.message.replace("\n", " "), todo)
 

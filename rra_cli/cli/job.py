@@ -21,6 +21,7 @@ from rra_cli.config.catalog import CONFIG_PACKAGE
 from rra_cli.config.compose import CONFIG_NAME
 from rra_cli.core import files
 from rra_cli.core.rundir import CONFIG, RunDir
+from rra_cli.data.dataset import ImageDataset
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 
 HYDRA_FOLDER = ".hydra"
@@ -60,6 +61,9 @@ def hydra_main(config: DictConfig) -> None:
         if outcomes is not None:
             check_folder(folder)
         experiment = bind(config, name)
+        if not isinstance(experiment.dataset, ImageDataset):
+            for unused in ("seed", "model", "method", "augment", "optimizer"):
+                del plain[unused]  # nothing is trained on a user's files, and the record must not say so
         reporter = make_reporter(experiment.runtime.progress)
         if outcomes is not None:
             reporter.note(f"job {settings.job.num}: {folder.name}")
@@ -135,7 +139,8 @@ def record(folder: Path, config: Mapping[str, Any], error: BaseException, *, cre
             run_dir.status("failed", error=error)
     except UserError as second:
         # Not ours to write: another process or another configuration owns the folder, or the disk is full.
-        log.warning("the fault could not be written into %s: %s", folder, second)
+        if str(second) != str(error):  # else it is the fault itself, which is shown anyway
+            log.warning("the fault could not be written into %s: %s", folder, second)
 
 
 def _end(outcomes: str | None, settings: Any, outcome: Outcome, error: BaseException | None) -> None:

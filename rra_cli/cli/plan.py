@@ -13,7 +13,7 @@ from rra_cli.errors import EXIT_OK, UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rra_cli.pipeline import PlanRow
+    from rra_cli.pipeline import Plan, PlanRow
 
 HELP = """\
 rra plan: shows what `rra run` with the same arguments would do; runs nothing and writes nothing.
@@ -22,7 +22,9 @@ usage: rra plan +experiment=NAME [key=value ...] [--config-dir DIR]
 
 Every stage is cached (its result is there), missing (it would run), stale (an earlier version of rra made it: it would
 run again), or not needed (it is not there, and nothing that is missing reads it).
-Times are rough estimates for this machine; memory is the peak of the stage, disk what it adds to the store.
+Times are rough estimates, from the speed of one CPU machine; memory is the peak of the stage, disk what it adds to the
+store. The last line has the peaks of all stages together: with activations.keep=until_measured the disk holds the
+activations of one checkpoint and split at a time.
 """
 
 
@@ -43,9 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     experiment = load(args.overrides, args.config_dir)
     from rra_cli import pipeline
 
-    rows = pipeline.plan(experiment)
-    show(plan_table(experiment.name, rows))
-    show(plan_total(rows))
+    plan = pipeline.plan(experiment)
+    show(plan_table(experiment.name, plan.rows))
+    show(plan_total(plan))
     return EXIT_OK
 
 
@@ -64,19 +66,17 @@ def plan_table(name: str, rows: Sequence[PlanRow]) -> Table:
     return make_table(f"Plan of {name}", columns, body, text_columns=4)
 
 
-def plan_total(rows: Sequence[PlanRow]) -> str:
+def plan_total(plan: Plan) -> str:
     """What is left to do, in one line."""
     from rra_cli.console import clock
     from rra_cli.core.resources import format_bytes
 
-    todo = [row for row in rows if row.state in TO_DO]
-    if not todo:
+    rows, total = plan.rows, plan.total
+    counts = Counter(row.stage for row in rows if row.state in TO_DO)
+    if not counts:
         return f"nothing to do in {len(rows)} stages: a run would only write its tables and report"
-    seconds, disk = sum(row.seconds for row in todo), sum(row.disk_bytes for row in todo)
-    memory = max(row.memory_bytes for row in todo)
-    counts = Counter(row.stage for row in todo)
     stages = ", ".join(f"{n} {stage}" for stage, n in counts.items())
     return (
-        f"{len(todo)} of {len(rows)} stages would run ({stages}): about {clock(seconds)}, "
-        f"{format_bytes(memory)} of memory, {format_bytes(disk)} of disk"
+        f"{counts.total()} of {len(rows)} stages would run ({stages}): about {clock(total.seconds)}, "
+        f"{format_bytes(total.memory_bytes)} of memory, {format_bytes(total.disk_bytes)} of disk"
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rra_cli.console import make_table, show
+from rra_cli.report.schema import metric_columns
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-COMMON = frozenset({"checkpoint", "epoch", "split", "layer", "index", "stage", "pool", "scale", "subset"})
-COMMON |= {"n_samples", "n_features", "k"}
+
+# (checkpoint, split, place, metric) -> standard error
+Errors = Mapping[tuple[str, str, tuple[str, str, str, str], str], float]
 
 
 def show_summary(folder: Path) -> None:
@@ -22,19 +25,31 @@ def show_summary(folder: Path) -> None:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         if rows:
-            show(summary_table(rows))
+            show(summary_table(rows, read_errors(path.with_name("metrics.csv"))))
     show(f"run folder: {folder}")
     report = folder / "report.html"
     if report.exists():
         show(f"report:     {report}")
 
 
-def summary_table(rows: list[dict[str, str]]) -> Table:
-    """Layers down, metrics by split across, of the checkpoint of the last row."""
+def read_errors(path: Path) -> Errors:
+    """Standard errors by checkpoint, split, place and metric, where they are known."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (r["checkpoint"], r["split"], _place(r), r["metric"]): float(r["std_error"]) for r in rows if r["std_error"]
+    }
+
+
+def summary_table(rows: list[dict[str, str]], errors: Errors | None = None) -> Table:
+    """Layers down, metrics by split across (± standard error), of the checkpoint of the last row."""
+    errors = errors or {}
     checkpoint = rows[-1]["checkpoint"]
     last = [row for row in rows if row["checkpoint"] == checkpoint]
     splits = list(dict.fromkeys(row["split"] for row in last))
-    metrics = [column for column in rows[0] if column not in COMMON]
+    metrics = metric_columns(tuple(rows[0]))
     places = list(dict.fromkeys(_place(row) for row in last))
     values = {(_place(row), row["split"], metric): row[metric] for row in last for metric in metrics}
     shown = [
@@ -45,7 +60,13 @@ def summary_table(rows: list[dict[str, str]]) -> Table:
     ]
     header = ["layer", *(f"{metric} {split}" if len(splits) > 1 else metric for metric, split in shown)]
     body = [
-        [_title(place), *(_short(values.get((place, split, metric), "")) for metric, split in shown)]
+        [
+            _title(place),
+            *(
+                _short(values.get((place, split, metric), ""), errors.get((checkpoint, split, place, metric)))
+                for metric, split in shown
+            ),
+        ]
         for place in places
     ]
     about = ", ".join(f"{split}: n = {n}, k = {k}" for split, n, k in _sizes(last))
@@ -66,10 +87,11 @@ def _sizes(rows: list[dict[str, str]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((row["split"], row["n_samples"], row["k"]) for row in rows))
 
 
-def _short(value: str) -> str:
-    """Four significant digits; text as it is."""
+def _short(value: str, error: float | None) -> str:
+    """Two or three decimals, and the standard error with as many; text as it is."""
     try:
         number = float(value)
     except ValueError:
         return value
-    return f"{number:.2f}" if abs(number) >= 10 else f"{number:.3f}"
+    digits = 2 if abs(number) >= 2 else 3
+    return f"{number:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rra_cli.training.optimizer import Optimizer
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+MAX_THREADS = 1024
 _CHECKPOINT = re.compile(r"milestones|last|best|epoch_\d{4,}")
 
 
@@ -75,8 +76,13 @@ class Runtime:
             raise ValueError(f"device is {self.device!r}; expected auto, cpu, cuda or cuda:<number>")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; at least 1 is needed (null takes all)")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise ValueError(f"threads is {self.threads}; at most {MAX_THREADS} are supported (null takes all)")
         if self.memory is not None:
-            parse_bytes(self.memory)
+            try:
+                parse_bytes(self.memory)
+            except ValueError as error:
+                raise ValueError(f"memory cannot be read: {error}") from None
 
     @property
     def memory_bytes(self) -> int | None:

@@ -87,14 +87,17 @@ def file_faults(path: Path, root: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
+        forbidden = list(_code_keys(content))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return [f"{where}: cannot be read as YAML: {' '.join(str(error).split())}"]
+    except RecursionError:
+        return [f"{where}: is nested too deeply, or an alias (*name) stands inside of its own anchor (&name)"]
     faults = [
         f"{where}: '# @package {package.strip()}' would place it inside of hydra"
         for package in _PACKAGE_HEADER.findall(text)
         if "hydra" in re.split(r"[.\s]", package)
     ]
-    faults += [f"{where}: {word!r} is refused: a configuration names no code" for word in _code_keys(content)]
+    faults += [f"{where}: {word!r} is refused: a configuration names no code" for word in forbidden]
     if content is None:
         return faults
     if not isinstance(content, Mapping):

@@ -20,6 +20,7 @@ from rra_cli.core.resources import format_bytes, free_disk
 from rra_cli.errors import UserError
 
 LEFTOVER = ".tmp-"
+_ELSEWHERE = "set store.root, hydra.run.dir or RRA_OUTPUTS to a folder"
 
 # Called with the name of every point at which a kill would leave something new on disk. Only tests add to it.
 observers: list[Callable[[str], None]] = []
@@ -107,6 +108,11 @@ def make_folder(path: Path) -> Path:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path)) from error
+        except OSError as error:
+            if explanation(error, path) is not None:
+                raise
+            # A name too long, a loop of links, a folder of the kernel: whatever it is, the place was the user's choice.
+            raise UserError(f"cannot create the folder {path}: {error.strerror}", f"{_ELSEWHERE} elsewhere") from error
     return path
 
 
@@ -168,7 +174,7 @@ def explained(path: Path, needed: int | None = None) -> Iterator[None]:
 
 def explanation(error: OSError, path: Path, needed: int | None = None) -> UserError | None:
     """What to tell the user about a failed write, None where it is not something that a user can mend."""
-    where = "set store.root, hydra.run.dir or RRA_OUTPUTS to a folder"
+    where = _ELSEWHERE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what = "disk full" if error.errno == errno.ENOSPC else "disk quota used up"
         needs = "" if needed is None else f"{format_bytes(needed)} needed, "

@@ -45,13 +45,14 @@ class HashCache:
     """Content hashes kept in a folder (`<store>/cache/hashes`), one small file per hashed file.
 
     A remembered hash counts only while real path, size, times of change, inode and device are all the same.
+    read_only: nothing new is remembered.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder, self.read_only = Path(folder), read_only
 
     def hash(self, path: Path, progress: Callable[[int], None] | None = None) -> str:
-        """`file_hash`, from the cache where the file shows no sign of change. A read-only cache is no fault."""
+        """`file_hash`, from the cache where the file shows no sign of change. A failed write to it is no fault."""
         real = Path(os.path.realpath(path))
         try:
             signature = _signature(os.stat(real))
@@ -66,7 +67,7 @@ class HashCache:
                 return known
         now = time.time_ns()
         found = file_hash(real, progress)
-        if now - max(signature["mtime_ns"], signature["ctime_ns"]) > SETTLED_NS:
+        if not self.read_only and now - max(signature["mtime_ns"], signature["ctime_ns"]) > SETTLED_NS:
             with suppress(OSError, UserError):
                 files.write_json(note, {**wanted, "hash": found})
         return found

@@ -156,8 +156,12 @@ class Lease:
 
     def look(self) -> Owner | None:
         """The present owner as recorded, None where nobody owns it; whether that process lives is another question."""
+        return self.pulse()[0]
+
+    def pulse(self) -> tuple[Owner | None, bytes]:
+        """The present owner as `look` gives it, and its counter, which stands still once the owner has died."""
         chain = self._chain()
-        return None if not chain or chain[-1].free else chain[-1]
+        return (None, b"") if not chain or chain[-1].free else (chain[-1], self._read_counter(chain))
 
     def _is_mine(self) -> bool:
         """False in a forked child, which has no heartbeat and must leave its parent's lease alone."""

@@ -14,6 +14,17 @@ def silent(done: int, total: int, note: str = "") -> None:
     """Shows nothing."""
 
 
+def clock(seconds: float) -> str:
+    """A duration: `0.4 s`, `12 s`, `3:07`, `2:03:07`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class Reporter(Protocol):
     """Whoever shows a run to a person: a terminal with bars, plain lines in a batch job, nothing in a test."""
 

@@ -29,10 +29,11 @@ def provenance(
 ) -> dict[str, Any]:
     """Everything that is needed to say how a result was made, as plain JSON.
 
-    seeds: by name. checksums: of the data, "file" -> "sha256:...". argv, cwd: default to this process's.
+    seeds: by name. checksums: of the data, "file" -> "sha256:...".
+    argv: defaults to the command as it was typed, cwd to the working directory.
     """
     return {
-        "argv": list(sys.argv if argv is None else argv),
+        "argv": list(sys.orig_argv if argv is None else argv),
         "git": {
             "working_directory": git_state(Path.cwd() if cwd is None else cwd),
             "package": package_git_state(),

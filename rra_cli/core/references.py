@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rra_cli.core import files
 from rra_cli.core.artifact import StoreError
+
+if TYPE_CHECKING:
+    from rra_cli.core.rundir import LiveRuns
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,18 @@ class References:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[Path, tuple[tuple[int, int, int], Note]] = {}
+        self._live: LiveRuns | None = None
 
-    def write(self, run_id: str, run_folder: Path, names: Iterable[str]) -> None:
+    def write(self, run_id: str, run_folder: Path, names: Iterable[str], released: Iterable[str] = ()) -> None:
         """Replaces the run's note."""
-        self._write(run_id, Note(Path(run_folder).absolute(), frozenset(names)))
+        self._write(run_id, Note(Path(run_folder).absolute(), frozenset(names), frozenset(released)))
 
-    def release(self, run_id: str, name: str) -> None:
-        """Notes that the run needs one artifact no more."""
+    def release(self, run_id: str, names: Iterable[str]) -> None:
+        """Notes that the run needs these artifacts no more: one write, and none where it says so already."""
         note = self.read().get(run_id)
-        if note is not None and name in note.needed:
-            self._write(run_id, replace(note, released=note.released | {name}))
+        given_up = frozenset() if note is None else note.needed.intersection(names)
+        if note is not None and given_up:
+            self._write(run_id, replace(note, released=note.released | given_up))
 
     def read(self) -> dict[str, Note]:
         """All notes by run. Raises `StoreError` for an unreadable one: ignoring it could cost its run's results."""
@@ -59,12 +64,18 @@ class References:
                     continue  # removed meanwhile
         return found
 
-    def live(self, name: str, *, besides: str) -> bool:
-        """Whether a run other than `besides` that is at work, as far as can be told from here, needs the artifact."""
-        from rra_cli.core.rundir import is_live
+    def needed_elsewhere(self, names: Iterable[str], *, besides: str) -> frozenset[str]:
+        """Those of the names that a run other than `besides` needs which is at work, as far as `LiveRuns` can tell."""
+        from rra_cli.core.rundir import LiveRuns
 
-        others = (note for run_id, note in self.read().items() if run_id != besides)
-        return any(name in note.needed and is_live(note.run_folder) for note in others)
+        if self._live is None:
+            self._live = LiveRuns()
+        asked, found = frozenset(names), set[str]()
+        for run_id, note in self.read().items():
+            shared = frozenset() if run_id == besides else note.needed & asked
+            if shared and note.run_folder in self._live:
+                found |= shared
+        return frozenset(found)
 
     def _write(self, run_id: str, note: Note) -> None:
         value = {

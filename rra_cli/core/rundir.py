@@ -180,16 +180,33 @@ class RunDir:
             self.leave()
 
 
-def is_live(path: Path) -> bool:
-    """Whether a run is at work in the folder, as far as can be told from here: one on another machine that ended
-    without a word counts as live.
+class LiveRuns:
+    """Tells in which run folders a run is at work; never waits.
+
+    One on this machine is known at once. One on another machine counts as live until its heartbeat is found where it
+    was at a look `stale_after` seconds or more before: so look early at those that are asked about later.
     """
-    try:
-        state = json.loads((path / STATUS).read_bytes())["state"]
-        owner = Lease(path / LEASE).look()
-    except (OSError, ValueError, TypeError, KeyError, UserError):
-        return False
-    return state == "running" and owner is not None and not owner.is_dead()
+
+    def __init__(self, stale_after: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stale_after, self._clock = stale_after, clock
+        self._beats: dict[Path, tuple[tuple[str, bytes], float]] = {}  # what was seen, and when it was seen first
+
+    def __contains__(self, path: Path) -> bool:
+        """Whether a run is at work in that folder."""
+        try:
+            state = json.loads((path / STATUS).read_bytes())["state"]
+            owner, counter = Lease(path / LEASE).pulse()
+        except (OSError, ValueError, TypeError, KeyError, UserError):
+            return False
+        if state != "running" or owner is None or owner.is_dead():
+            return False
+        now = self._clock()
+        seen, since = self._beats.get(path, (None, now))
+        if seen != (owner.id, counter):
+            self._beats[path] = ((owner.id, counter), now)
+            return True
+        # A suspended process of this machine has no heartbeat, but it is there.
+        return owner.is_alive() or now - since < self.stale_after
 
 
 def read_config(path: Path) -> Any:

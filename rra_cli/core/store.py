@@ -125,23 +125,46 @@ class Store:
                 lease.acquire(wait=False)
                 Work(self, spec, lease, folder).close()
 
-    def free(self, spec: Spec, entry: str | None = None, *, run_id: str | None = None) -> bool:
+    def free(self, spec: Spec, entry: str | None = None) -> None:
         """Removes an artifact that no planned stage needs any more; a missing one is no fault.
 
-        run_id: the run that needs it no more; it stays while another run at work, as its note says, does, and the
-        last of them removes it. It vanishes at once for those who look for it; whoever has a file of it open or mapped
-        keeps that. Gives whether it is gone.
+        It vanishes at once for those who look for it; whoever has a file of it open or mapped keeps that.
         """
         folder = self.folder(spec, entry)
         self._refuse_links(folder)
-        if run_id is not None:
-            # First our own word, then the others': of two that free at once at least one sees both.
-            references = self._references()
-            references.release(run_id, _reference(spec))
-            if references.live(_reference(spec), besides=run_id):
-                return False
         self.discard(folder)
-        return True
+
+    def free_all(self, specs: Iterable[Spec], *, run_id: str) -> list[Spec]:
+        """Removes the artifacts that this run needs no more. Gives those that stay: another run at work, as its note
+        says, needs them, and the last of the runs removes them. Where nothing is left to free, nothing is written.
+        """
+        wanted = {_reference(spec): spec for spec in specs}
+        # First our own word, then the others': of two that free at once at least one sees both.
+        references = self._references()
+        references.release(run_id, wanted)
+        there = {name: spec for name, spec in wanted.items() if os.path.lexists(self.folder(spec))}
+        kept = references.needed_elsewhere(there, besides=run_id) if there else frozenset()
+        for name, spec in there.items():
+            if name not in kept:
+                self.free(spec)
+        return [spec for name, spec in there.items() if name in kept]
+
+    def look_at_others(self, specs: Iterable[Spec], *, run_id: str) -> None:
+        """A first look at the runs that need these artifacts, too, so that `free_all` can tell later, without waiting,
+        which of those on other machines have died.
+        """
+        self._references().needed_elsewhere(map(_reference, specs), besides=run_id)
+
+    def held(self, spec: Spec) -> int:
+        """Bytes on disk of unfinished work on that spec, which building it goes on with or gives back."""
+        folder = self.folder(spec)
+        total = 0
+        for parent, _, names in os.walk(folder.with_name(folder.name + WORK)):
+            for name in names:
+                with suppress(OSError):  # whoever works there may move it
+                    # What is allocated: the file of a layer has its full length from the start.
+                    total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+        return total
 
     def discard(self, folder: Path) -> None:
         """Takes a folder of the store out of sight in one step, then removes it."""
@@ -156,12 +179,14 @@ class Store:
         for gone in target.parent.iterdir():
             files.remove(gone)
 
-    def refer(self, run_id: str, run_folder: Path, keys: Iterable[Reference]) -> None:
+    def refer(
+        self, run_id: str, run_folder: Path, keys: Iterable[Reference], *, released: Iterable[Reference] = ()
+    ) -> None:
         """Notes in the store what a run refers to, at plan time, so that gc never removes what an unfinished run or
-        one elsewhere needs. run_id: a file name. keys: `<stage>/<key>` (as text, or a spec or artifact). Replaces an
-        earlier note of that run.
+        one elsewhere needs. run_id: a file name. keys: `<stage>/<key>` (as text, or a spec or artifact). released:
+        those of them that others may free from the start. Replaces an earlier note of that run.
         """
-        self._references().write(run_id, run_folder, (_reference(key) for key in keys))
+        self._references().write(run_id, run_folder, map(_reference, keys), map(_reference, released))
 
     def references(self) -> dict[str, Note]:
         """What every run refers to, by run id. `StoreError` where a note is unreadable."""

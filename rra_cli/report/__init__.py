@@ -1,6 +1,7 @@
 """Tables, plots and the report of a run folder.
 
-`render` draws everything anew from the tables alone; `rra_cli.report.tables` writes and reads them.
+`render` draws everything anew from the tables alone. `schema` says what tables hold; `writing` and `per_sample` write
+them, `tables` reads them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rra_cli.report.glossary import short_label
-from rra_cli.report.heatmaps import colour_bar, draw_map
+from rra_cli.report.heatmaps import colour_bar, draw_map, limits
 from rra_cli.report.layer_axis import layer_ticks, names_inches, plain
 from rra_cli.report.run import Checkpoint, Run, Variant
 from rra_cli.report.style import figure, shorten
@@ -31,15 +30,15 @@ def per_class_figure(run: Run, metric: str, checkpoint: Checkpoint, split: str, 
         index="name", columns="layer", values="value", dropna=False, aggfunc="first"
     )
     matrix = table.reindex(index=names, columns=list(run.layers)).to_numpy(float)
-    finite = matrix[np.isfinite(matrix)]
-    top = 1.0 if metric.startswith("nncs") or not finite.size else float(finite.max()) or 1.0
+    term = run.term(metric)
+    low, high = limits(term, matrix)
     height = 0.17 * min(20, max(4, len(names)))
     made, (axes,) = figure(height + names_inches(run.layers, size=6.0) + 0.2)
-    image = draw_map(axes, matrix, low=0.0, high=top)
+    image = draw_map(axes, matrix, low=low, high=high)
     layer_ticks(axes, run.layers, inches=2.2, size=6.0)
     layer_ticks(axes, names, axis="y", inches=height, size=6.0)
     axes.set_ylabel("class")
-    colour_bar(made, image, axes, short_label(metric))
+    colour_bar(made, image, axes, term.short)
     return made
 
 

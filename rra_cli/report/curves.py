@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rra_cli.report.glossary import short_label, term
+from rra_cli.report.glossary import CLASS_SIMILARITY
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
 from rra_cli.report.run import Checkpoint, Run, Series, Variant
 from rra_cli.report.style import LineStyle, figure, legend_line, line_style
@@ -46,7 +46,7 @@ def curve(run: Run, metrics: Sequence[str]) -> Figure:
     identify = _identity if len(panels) == 1 else _identity_within_metric
     identities = list(dict.fromkeys(identify(line) for line in series))
     splits = [split for split in run.splits if any(line.split == split for line in series)]
-    handles = _legend_entries(identities, splits, apart=len(panels) > 1)
+    handles = _legend_entries(run, identities, splits, apart=len(panels) > 1)
     made, all_axes = figure(1.0, rows=len(panels), sharex=True, sharey=True)
     for axes, panel in zip(all_axes, panels, strict=True):
         for line in panel:
@@ -114,17 +114,16 @@ def _identity_within_metric(line: Series) -> Identity:
 
 def _finish(axes: Axes, run: Run, panel: Sequence[Series], *, apart: bool) -> None:
     metrics = list(dict.fromkeys(line.metric for line in panel))
-    label = term(metrics[0]).label
-    if apart or len(label) > 28:
-        label = short_label(metrics[0])
+    term = run.term(metrics[0])
+    label = term.short if apart or len(term.axis) > 28 else term.axis
     axes.set_ylabel(f"{label}, {panel[0].split}" if apart else label)
     axes.set_xlim(-0.5, len(run.layers) - 0.5)
-    if metrics[0].startswith("nncs"):
-        axes.set_ylim(0.0, 1.02)
+    if term.low is not None and term.high is not None:
+        axes.set_ylim(term.low, term.high + 0.02 * (term.high - term.low))
     elif not any(np.isfinite(line.value).any() for line in panel):
         axes.set_ylim(0.0, 1.0)
-    elif metrics[0].startswith("id_"):
-        axes.set_ylim(bottom=0.0)
+    else:
+        axes.set_ylim(bottom=term.low, top=term.high)
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     stage_bands(axes, run.stages)
 
@@ -137,7 +136,7 @@ def _references(axes: Axes, run: Run, panel: Sequence[Series], splits: Sequence[
     for level in sorted({round(float(chance.mean()), 4) for chance in chances if len(chance)}):
         axes.axhline(level, **dotted, zorder=1, gid="chance")
         handles.append(legend_line("chance level", **dotted))
-    if not panel[0].metric.startswith("nncs"):
+    if run.term(panel[0].metric).component != CLASS_SIMILARITY.component:
         return handles
     for split in dict.fromkeys(line.split for line in panel):
         accuracy = run.accuracy(split, run.main_checkpoint)
@@ -152,13 +151,13 @@ def _references(axes: Axes, run: Run, panel: Sequence[Series], splits: Sequence[
     return handles
 
 
-def _legend_entries(identities: Sequence[Identity], splits: Sequence[str], *, apart: bool) -> list[Line2D]:
+def _legend_entries(run: Run, identities: Sequence[Identity], splits: Sequence[str], *, apart: bool) -> list[Line2D]:
     """What colours and markers mean, and what dashes mean where splits share a panel."""
     if len(identities) == 1:
         styles = [line_style(0, number, True) for number in range(len(splits))]
         return [legend_line(split, **style.keywords()) for style, split in zip(styles, splits, strict=True)]
     handles = [
-        legend_line(_title(identity, identities), **line_style(number, 0, False).keywords())
+        legend_line(_title(run, identity, identities), **line_style(number, 0, False).keywords())
         for number, identity in enumerate(identities)
     ]
     if len(splits) > 1 and not apart:
@@ -167,9 +166,9 @@ def _legend_entries(identities: Sequence[Identity], splits: Sequence[str], *, ap
     return handles
 
 
-def _title(identity: Identity, identities: Sequence[Identity]) -> str:
+def _title(run: Run, identity: Identity, identities: Sequence[Identity]) -> str:
     """What tells this line from the others: metric, checkpoint, pooling, whichever differ."""
     metric, checkpoint, variant = identity
-    parts = (short_label(metric), checkpoint.title, variant.title)
+    parts = (run.term(metric).short, checkpoint.title, variant.title)
     differs = [len({other[at] for other in identities}) > 1 for at in range(3)]
     return ", ".join(part for part, told in zip(parts, differs, strict=True) if told)

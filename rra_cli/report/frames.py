@@ -60,14 +60,22 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     keys = [column for column in _ROW_ORDER if column in frame.columns]
 
     def rank(values: pd.Series[Any]) -> pd.Series[Any]:
-        return values.map(split_rank) if str(values.name).startswith("split") else values
+        return values.map(_split_rank) if str(values.name).startswith("split") else values
 
     return frame.sort_values(keys, key=rank, kind="stable", na_position="last").reset_index(drop=True)
 
 
-def split_rank(split: str) -> str:
-    """What splits are sorted by: train, test, then any other by name."""
-    return f"{_SPLIT_RANK[split] if split in _SPLIT_RANK else 2}{split}"
+def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What rows with equal columns are sorted by to stand in the order of `ordered`."""
+    columns = [column for column in _ROW_ORDER if column in row]
+    ranks = [_split_rank(row[column]) if column.startswith("split") else row[column] for column in columns]
+    return tuple((True, 0) if rank is None else (False, rank) for rank in ranks)
+
+
+def _split_rank(split: str) -> str:
+    """Train, test, then any other by name."""
+    rank = _SPLIT_RANK[split] if split in _SPLIT_RANK else len(_SPLIT_RANK)
+    return f"{rank}{split}"
 
 
 def check(frame: pd.DataFrame, table: Table, name: str) -> None:

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rra_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from rra_cli.metrics.metric import Metric
 
 RRA = "Hryniowski (2024), A Representational Response Analysis Framework for Convolutional Neural Networks"
+DIMENSIONS = "dimensions"
 
 
 @dataclass(frozen=True)
 class Term:
-    """label: on axes. definition: a sentence with the formula. reading: what high and low values say. source: paper."""
+    """What a metric is called and how it is read.
+
+    label: its name in full. definition: a sentence with the formula. reading: what high and low values say. source:
+    paper. component: the name of the metric's class, "" where it is not known. short: what legends call it, "" for the
+    name of its column. unit, low, high: of its values (None: unbounded), as the class has them.
+    """
 
     label: str
-    definition: str
-    reading: str
-    source: str
+    definition: str = ""
+    reading: str = ""
+    source: str = ""
+    component: str = ""
+    short: str = ""
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def axis(self) -> str:
+        """What stands at an axis."""
+        return f"{self.label} ({self.unit})" if self.unit and not self.is_dimension else self.label
+
+    @property
+    def is_dimension(self) -> bool:
+        """Whether it estimates the intrinsic dimension: such metrics share their axes."""
+        return self.unit == DIMENSIONS
 
 
 INTRINSIC_DIMENSION = Term(
@@ -24,12 +53,20 @@ INTRINSIC_DIMENSION = Term(
     "How many directions the data locally extends in: higher is more degrees of freedom; a hump followed by a fall is "
     "the usual course of a trained network.",
     f"Facco et al. (2017), Scientific Reports 7:12140; Ansuini et al. (2019), NeurIPS; {RRA}, eq. 3.1",
+    component="twonn",
+    short="ID",
+    unit=DIMENSIONS,
+    low=0.0,
 )
 CLASS_SIMILARITY = Term(
     "nearest-neighbour class similarity",
     "NNCS: the fraction of a sample's k nearest neighbours that have its label, averaged over the samples.",
     "From chance level (the classes are mixed) to 1 (every neighbourhood is pure); higher is better separated classes.",
     f"{RRA}, eq. 3.4; Doimo et al. (2020), NeurIPS (label neighbourhood overlap)",
+    component="nncs",
+    short="NNCS",
+    low=0.0,
+    high=1.0,
 )
 LAYER_SIMILARITY = Term(
     "nearest-neighbour layer similarity",
@@ -37,27 +74,62 @@ LAYER_SIMILARITY = Term(
     "From near 0 (the layers arrange the data differently) to 1 (the same neighbours); bright blocks along the "
     "diagonal are stages that keep neighbourhoods together.",
     f"{RRA}, eq. 3.2 and 3.3",
+    component="nnls",
+    short="NNLS",
+    low=0.0,
+    high=1.0,
 )
+_KNOWN = {term.component: term for term in (INTRINSIC_DIMENSION, CLASS_SIMILARITY, LAYER_SIMILARITY)}
+# What a column is taken for where the run does not say what it holds, and what its own part of the name follows.
+_PREFIXES = {"id_twonn": "twonn", "id_": "twonn", "nncs": "nncs", "nnls": "nnls"}
 
 
-def term(metric: str) -> Term:
-    """The glossary's entry for a metric's column name; metrics that it does not know are called by that name."""
-    if metric.startswith("id_"):
-        return INTRINSIC_DIMENSION
-    if metric.startswith("nncs"):
-        return CLASS_SIMILARITY
-    if metric.startswith("nnls"):
-        return LAYER_SIMILARITY
-    return Term(metric, "", "", "")
+def term(metric: str, settings: Mapping[str, Any]) -> Term:
+    """What is known of a metric's column. settings: those of the run (`metrics.<column>`), whose `name` is its class.
+
+    Where they are empty, or no installed package has that class any more, the column's name tells; a metric that
+    nobody knows is called by that name.
+    """
+    cls = _metric_class(str(settings["name"])) if "name" in settings else None
+    if cls is None:
+        found = next((_KNOWN[name] for prefix, name in _PREFIXES.items() if metric.startswith(prefix)), Term(metric))
+    elif cls.name in _KNOWN and cls.__module__.startswith("rra_cli."):
+        found = _KNOWN[cls.name]
+    else:
+        found = _described(metric, cls)
+    return replace(found, short=_short(metric, found))
 
 
-_SHORT = {"id_twonn": "ID", "id_": "ID", "nncs": "NNCS", "nnls": "NNLS"}
+def _metric_class(name: str) -> type[Metric] | None:
+    from rra_cli.core.component import component
+
+    try:
+        return component("metrics", name)
+    except UserError:
+        return None
 
 
-def short_label(metric: str) -> str:
-    """What a legend calls the metric."""
-    for prefix, name in _SHORT.items():
-        if metric.startswith(prefix):
-            rest = metric.removeprefix(prefix).replace("_", " ").strip()
-            return f"{name} {rest}".strip()
-    return metric
+def _described(metric: str, cls: type[Metric]) -> Term:
+    """What the class says of itself."""
+    low, high = ("−∞" if cls.low is None else f"{cls.low:g}", "∞" if cls.high is None else f"{cls.high:g}")
+    between = "" if cls.low is None and cls.high is None else f"Between {low} and {high}."
+    higher = f"Higher: {cls.higher_is.rstrip('.')}." if cls.higher_is else ""
+    dimension = cls.unit == DIMENSIONS
+    return Term(
+        INTRINSIC_DIMENSION.label if dimension else metric,
+        definition=" ".join((inspect.getdoc(cls) or "").split()),
+        reading=" ".join(part for part in (higher, between) if part),
+        component=cls.name,
+        short=INTRINSIC_DIMENSION.short if dimension else "",
+        unit=cls.unit,
+        low=cls.low,
+        high=cls.high,
+    )
+
+
+def _short(metric: str, found: Term) -> str:
+    """The short name, followed by what the column's name adds to it."""
+    if not found.short:
+        return metric
+    prefix = next((prefix for prefix in _PREFIXES if metric.startswith(prefix)), "")
+    return f"{found.short} {metric.removeprefix(prefix).replace('_', ' ').strip()}".strip()

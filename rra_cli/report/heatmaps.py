@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_lines
 from rra_cli.report.run import Checkpoint, Run, Variant
 from rra_cli.report.style import WIDTH, figure
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -23,9 +25,22 @@ _BAR_INCHES = 0.55
 
 def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64] | None:
     """The layer similarities within one model, `(n_layers, n_layers)`, NaN where there is none; None without any."""
-    frame = run.tables.nnls
+    return None if run.tables.nnls is None else _matrix(run.tables.nnls, "nnls", run, checkpoint, split, variant)
+
+
+def pair_matrix(
+    run: Run, metric: str, checkpoint: Checkpoint, split: str, variant: Variant
+) -> NDArray[np.float64] | None:
+    """The same of any other metric of pairs of layers."""
+    frame = run.tables.pairs
     if frame is None:
         return None
+    return _matrix(frame[frame["metric"] == metric], "value", run, checkpoint, split, variant)
+
+
+def _matrix(
+    frame: pd.DataFrame, column: str, run: Run, checkpoint: Checkpoint, split: str, variant: Variant
+) -> NDArray[np.float64] | None:
     frame = frame[frame["subset"] == 0]
     same = (frame["model_a"] == frame["model_b"]) & (frame["checkpoint_a"] == checkpoint.label)
     for side in ("a", "b"):
@@ -38,21 +53,30 @@ def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) 
         ["layer_a", "layer_b"]
     )
     order = list(run.layers)
-    table = frame.set_index(["layer_a", "layer_b"])["nnls"].unstack("layer_b")
+    table = frame.pivot_table(index="layer_a", columns="layer_b", values=column, dropna=False, aggfunc="first")
     return table.reindex(index=order, columns=order).to_numpy(float)
 
 
-def nnls_map(run: Run, matrix: NDArray[np.float64]) -> Figure:
+def nnls_map(run: Run, matrix: NDArray[np.float64], term: Term = LAYER_SIMILARITY) -> Figure:
     """The layer × layer map with the boundaries of stages; hatched where there is no value."""
     names = names_inches(run.layers, size=6.0)
     side = WIDTH - names - _BAR_INCHES
     made, (axes,) = figure(side + names + 0.2)
-    image = draw_map(axes, matrix, low=0.0, high=1.0)
+    low, high = limits(term, matrix)
+    image = draw_map(axes, matrix, low=low, high=high)
     layer_ticks(axes, run.layers, inches=side, size=6.0)
     layer_ticks(axes, run.layers, axis="y", inches=side, size=6.0)
     stage_lines(axes, run.stages)
-    colour_bar(made, image, axes, "NNLS")
+    colour_bar(made, image, axes, term.short)
     return made
+
+
+def limits(term: Term, values: NDArray[np.float64]) -> tuple[float, float]:
+    """The metric's own range; where it is open, from 0 (or the lowest value below it) or to the highest value."""
+    finite = values[np.isfinite(values)]
+    low = term.low if term.low is not None else min(0.0, float(finite.min())) if len(finite) else 0.0
+    high = term.high if term.high is not None else float(finite.max()) if len(finite) else low
+    return low, high if high > low else low + 1.0
 
 
 def colour_bar(made: Figure, image: AxesImage, axes: Any, label: str) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from rra_cli.report.glossary import Term, short_label, term
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.page import PAGE
 from rra_cli.report.plots import Plot
-from rra_cli.report.run import Run
+from rra_cli.report.run import Run, part_of
 from rra_cli.report.style import number
 from rra_cli.report.tables import metrics_of
 
@@ -60,6 +60,9 @@ def _summary(run: Run) -> str:
         named = _component(run.config, group)
         if named:
             facts.append((group, named))
+    path = part_of(run.config, "activations").get("path")
+    if path is not None:
+        facts.append(("activations of", str(path)))
     facts.append(("layers", str(len(run.layers))))
     facts.append(("measured samples N", _per_split(samples)))
     facts.append(("neighbours k", _per_split({split: ", ".join(map(str, found)) for split, found in k.items()})))
@@ -67,7 +70,7 @@ def _summary(run: Run) -> str:
     facts.append(("checkpoints", ", ".join(checkpoint.title for checkpoint in run.checkpoints)))
     if len(run.variants) > 1 or run.variants[0].pool != "none":
         facts.append(("pooling", ", ".join(variant.title for variant in run.variants)))
-    for key, holder in (("seed", run.config), ("subset_seed", _part(run.config, "dataset"))):
+    for key, holder in (("seed", run.config), ("subset_seed", part_of(run.config, "dataset"))):
         if key in holder:
             facts.append((key, str(holder[key])))
     accuracies = {split: run.accuracy(split, run.main_checkpoint) for split in run.splits}
@@ -91,12 +94,8 @@ def _engine(run: Run) -> str:
     return ", ".join(name for name in told if name) or "–"
 
 
-def _part(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    return config[key] if key in config and isinstance(config[key], Mapping) else {}
-
-
 def _component(config: Mapping[str, Any], group: str) -> str:
-    part = _part(config, group)
+    part = part_of(config, group)
     if "name" not in part:
         return ""
     settings = [
@@ -115,7 +114,7 @@ def _warnings(run: Run) -> str:
         where = ", ".join(dict.fromkeys(_place(row) for row in rows.head(12).itertuples(index=False)))
         more = f" and {len(rows) - 12} more" if len(rows) > 12 else ""
         told.append(
-            f"<li><b>{escape(short_label(str(metric)))}</b> is empty at {escape(where)}{more}: "
+            f"<li><b>{escape(run.term(str(metric)).short)}</b> is empty at {escape(where)}{more}: "
             f"{escape(str(reason))}</li>"
         )
     approximate = frame[frame["recall"] < 0.95]
@@ -194,11 +193,16 @@ def _value(row: Mapping[Any, Any], metric: str, run: Run) -> str:
 
 def _glossary(run: Run) -> str:
     known: dict[Term, list[str]] = {}
-    for metric in (*run.metrics, *(["nnls"] if run.tables.nnls is not None else [])):
-        known.setdefault(term(metric), []).append(metric)
+    for metric in run.metrics:
+        known.setdefault(replace(run.term(metric), short=""), []).append(metric)
+    if run.tables.nnls is not None:
+        known[LAYER_SIMILARITY] = ["nnls"]
+    for metric in run.pair_metrics:
+        known.setdefault(replace(run.term(metric), short=""), []).append(metric)
     told = [
         f"<dt>{escape(entry.label)} ({', '.join(f'<code>{escape(name)}</code>' for name in names)})</dt>"
-        f"<dd>{escape(entry.definition)} {escape(entry.reading)} <i>Source: {escape(entry.source)}.</i></dd>"
+        f"<dd>{escape(f'{entry.definition} {entry.reading}'.strip())}"
+        f"{f' <i>Source: {escape(entry.source)}.</i>' if entry.source else ''}</dd>"
         for entry, names in known.items()
         if entry.definition
     ]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.report.glossary import short_label
-from rra_cli.report.heatmaps import colour_bar, draw_map, nnls_matrix
+from rra_cli.report.heatmaps import colour_bar, draw_map, limits, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, plain
 from rra_cli.report.run import Checkpoint, Run, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
@@ -46,7 +45,8 @@ def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     if not shown or not any(np.isfinite(matrix).any() for matrix in shown.values()):
         return None
     epochs = [int(c.epoch) for c in trained_checkpoints(run) if c.epoch is not None]
-    low, high = (0.0, 1.0) if metric.startswith("nncs") else _range(list(shown.values()))
+    term = run.term(metric)
+    low, high = limits(term, np.stack(list(shown.values())))
     height = 1.0 + 0.13 * min(24, len(run.layers))
     made, panels = figure(1.9 + height * len(shown), rows=len(shown) + 1, height_ratios=[height] * len(shown) + [1.2])
     for axes, (split, matrix) in zip(panels, shown.items(), strict=False):
@@ -54,7 +54,7 @@ def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
         layer_ticks(axes, run.layers, axis="y", inches=height - 0.4, size=6.0)
         layer_ticks(axes, [str(epoch) for epoch in epochs], inches=1.9, size=6.0)
         axes.set_title(split, loc="right", pad=3)
-        colour_bar(made, image, axes, short_label(metric))
+        colour_bar(made, image, axes, term.short)
     axes = panels[-1]
     first = next(iter(shown.values()))
     peak = int(np.nanargmax(np.where(np.isnan(first[:, -1]), -np.inf, first[:, -1])))
@@ -68,9 +68,9 @@ def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     if len(shown) > 1:
         for number, split in enumerate(shown):
             handles.append(legend_line(split, color="0.2", linestyle=line_style(0, number, False).dashes))
-    axes.set_ylabel(short_label(metric))
+    axes.set_ylabel(term.short)
     axes.set_xlabel("epoch")
-    axes.set_ylim(low, None if high > 1 else 1.02)
+    axes.set_ylim(low, None if term.high is None else high + 0.02 * (high - low))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     made.legend(handles=handles, loc="outside lower center", ncols=3, borderaxespad=0.1)
@@ -96,10 +96,3 @@ def nnls_sheet(run: Run, split: str, variant: Variant) -> Figure | None:
         axes.set_visible(False)
     made.colorbar(image, ax=panels, location="bottom", fraction=0.05, pad=0.03, aspect=40).set_label("NNLS")
     return made
-
-
-def _range(matrices: list[NDArray[np.float64]]) -> tuple[float, float]:
-    """From 0 (or the lowest value below it) to the highest value."""
-    values = np.concatenate([matrix[np.isfinite(matrix)] for matrix in matrices])
-    low, high = min(0.0, float(values.min())), float(values.max())
-    return low, high if high > low else low + 1.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core import files
-from rra_cli.report.frames import text_of
+from rra_cli.report.frames import place, text_of
 from rra_cli.report.schema import PER_SAMPLE, PER_SAMPLE_PAIRS, TEXT, WHOLE, Table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GROUP_ROWS = 1 << 17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """A metric's values of the samples of one layer, or of one pair of layers.
 
@@ -35,12 +35,17 @@ class Block:
     values: NDArray[np.float64]
 
 
+def in_order(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks in the order in which other tables have their layers, however they were computed."""
+    return sorted(blocks, key=lambda block: place(block.constants))
+
+
 def write_per_sample(blocks: Iterable[Block], folder: Path, metric: str, *, pairs: bool = False) -> Path:
     """Writes `per_sample/<metric>.parquet`: `sample_id`, the columns that name the layer, k and `value`.
 
-    Blocks are taken one at a time and keep their order; within one, rows go by sample id. pairs: the metric belongs
-    to pairs of layers, which are named by the columns of nnls.csv. Raises ValueError where `metric` is no plain name,
-    or columns are missing, unknown or no numbers, or rows repeat; the file is then left as it was.
+    Blocks are taken one at a time and keep their order (see `in_order`); within one, rows go by sample id. pairs: the
+    metric belongs to pairs of layers, which are named by the columns of nnls.csv. Raises ValueError where `metric` is
+    no plain name, columns are missing, unknown or no numbers, or rows repeat; the file is then left as it was.
     """
     import pyarrow.parquet as pq
 
@@ -48,7 +53,12 @@ def write_per_sample(blocks: Iterable[Block], folder: Path, metric: str, *, pair
         raise ValueError(f"{metric!r} is no plain name to call a file by")
     table = PER_SAMPLE_PAIRS if pairs else PER_SAMPLE
     path = folder / "per_sample" / f"{metric}.parquet"
-    with files.replacing(path) as temporary, pq.ParquetWriter(temporary, _schema(table)) as writer:
+    # A file of ours, so that a full disk is reported like any other.
+    with (
+        files.replacing(path) as temporary,
+        open(temporary, "xb") as file,
+        pq.ParquetWriter(file, _schema(table)) as writer,
+    ):
         for group in _groups(_checked(blocks, table, metric), table):
             writer.write_table(group, row_group_size=len(group))
     return path

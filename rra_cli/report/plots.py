@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.curves import curve
-from rra_cli.report.glossary import LAYER_SIMILARITY, short_label, term
-from rra_cli.report.heatmaps import nnls_map, nnls_matrix
+from rra_cli.report.glossary import CLASS_SIMILARITY, LAYER_SIMILARITY
+from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
 from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, trained_checkpoints
 from rra_cli.report.run import FEW_CHECKPOINTS, Checkpoint, Run, Variant
 from rra_cli.report.style import file_name
@@ -58,18 +58,22 @@ def _curves(run: Run) -> Iterator[Plot]:
         yield Plot(
             "id_curve",
             "Intrinsic dimension along the layers",
-            f"{term(run.id_metrics[0]).reading} {_BAND}",
+            f"{run.term(run.id_metrics[0]).reading} {_BAND}",
             partial(curve, run, run.id_metrics),
         )
     for metric in run.metrics:
         if metric in run.id_metrics:
             continue
-        known = term(metric)
-        beside = " Stars: accuracy of the network itself." if metric.startswith("nncs") else ""
+        known = run.term(metric)
+        notes = [known.reading]
+        if run.has_chance(metric):
+            notes.append("Dotted: chance level.")
+        if known.component == CLASS_SIMILARITY.component:
+            notes.append("Stars: accuracy of the network itself.")
         yield Plot(
             file_name(metric, "curve"),
             f"{known.label[:1].upper()}{known.label[1:]} along the layers",
-            f"{known.reading} Dotted: chance level.{beside} {_BAND}".strip(),
+            " ".join([*notes, _BAND]).strip(),
             partial(curve, run, (metric,)),
         )
 
@@ -80,15 +84,20 @@ def _maps(run: Run) -> Iterator[Plot]:
         checkpoints = (checkpoints[0], run.main_checkpoint)  # the others share one sheet
     for checkpoint in sorted(dict.fromkeys(checkpoints), key=lambda checkpoint: checkpoint != run.main_checkpoint):
         for split, variant in _measured(run):
-            matrix = nnls_matrix(run, checkpoint, split, variant)
-            if matrix is not None:
-                yield Plot(
-                    file_name("nnls", *_parts(run, checkpoint, split, variant)),
-                    f"Layer similarity{_where(run, checkpoint, split, variant)}",
-                    f"{LAYER_SIMILARITY.reading} {_STAGES}",
-                    partial(nnls_map, run, matrix),
-                    checkpoint == run.main_checkpoint,
-                )
+            here = (run, checkpoint, split, variant)
+            maps = [("nnls", "Layer similarity", LAYER_SIMILARITY, nnls_matrix(*here))]
+            for metric in run.pair_metrics:
+                matrix = pair_matrix(run, metric, checkpoint, split, variant)
+                maps.append((f"pairs_{metric}", f"{run.term(metric).short} of layers", run.term(metric), matrix))
+            for name, title, term, matrix in maps:
+                if matrix is not None:
+                    yield Plot(
+                        file_name(name, *_parts(*here)),
+                        f"{title}{_where(*here)}",
+                        f"{term.reading} {_STAGES}".strip(),
+                        partial(nnls_map, run, matrix, term),
+                        checkpoint == run.main_checkpoint,
+                    )
 
 
 def _mu(run: Run) -> Iterator[Plot]:
@@ -121,7 +130,7 @@ def _milestones(run: Run) -> Iterator[Plot]:
             pooled = f", {variant.title}" if len(run.variants) > 1 else ""
             yield Plot(
                 file_name(metric, "milestones", variant.slug if len(run.variants) > 1 else ""),
-                f"{short_label(metric)} while training{pooled}",
+                f"{run.term(metric).short} while training{pooled}",
                 "Maps: layers by epoch (epoch 0 is the random initialisation). Curves: chosen layers over the epochs.",
                 partial(milestone_figure, run, metric, variant),
             )
@@ -143,8 +152,8 @@ def _classes(run: Run) -> Iterator[Plot]:
             for here in views:
                 yield Plot(
                     file_name(metric, "per_class", *_parts(run, *here)),
-                    f"{short_label(metric)} by class{_where(run, *here)}",
-                    f"The metric over the samples of each class alone. {term(metric).reading}".strip(),
+                    f"{run.term(metric).short} by class{_where(run, *here)}",
+                    f"The metric over the samples of each class alone. {run.term(metric).reading}".strip(),
                     partial(per_class_figure, run, metric, *here),
                 )
     if run.tables.class_neighbors is not None:

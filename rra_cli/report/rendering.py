@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -13,13 +14,14 @@ from typing import Any
 from rra_cli.core import files
 from rra_cli.core.progress import Progress
 from rra_cli.report.html import Rendered, report_html
+from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
-from rra_cli.report.run import Run, load_run
+from rra_cli.report.run import Run
 from rra_cli.report.schema import TABLES
 from rra_cli.report.style import KINDS, encode, styled
 
 # Raised when the same tables would look different.
-VERSION = 1
+VERSION = 2
 REPORT = "report.html"
 # What the plots are made of, and what the report tells beside them.
 _DRAWN = (*(f"tables/{name}.csv" for name in TABLES), "training.jsonl")
@@ -32,7 +34,7 @@ def render(run_folder: Path, progress: Progress, cache: Path | None) -> list[Pat
     """Renders `plots/*.png`, `plots/*.svg` and `report.html` from the tables; returns their paths."""
     run = load_run(run_folder)
     links = _links(run_folder)
-    inputs = _digest(run_folder, (*_DRAWN, *_TOLD), "\0".join([f"{VERSION}", *links]))
+    inputs = _digest(run_folder, (*_DRAWN, *_TOLD), "\0".join([f"{VERSION}", _terms(run), *links]))
     before = _read_record(run_folder / _RECORD)
     if before and before["inputs"] == inputs and _intact(run_folder, before["files"]):
         return [run_folder / name for name in before["files"]]
@@ -56,7 +58,7 @@ def _drawn(run: Run, run_folder: Path, progress: Progress, cache: Path | None) -
     """All figures; taken from the cache where the same tables were drawn before, and put there otherwise."""
     if cache is None:
         return _draw(run, progress)
-    drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')}"
+    drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')} {_terms(run)}"
     entry = cache / _digest(run_folder, _DRAWN, drawn_with)
     found = _read_cache(run, entry)
     if found is not None:
@@ -68,6 +70,11 @@ def _drawn(run: Run, run_folder: Path, progress: Progress, cache: Path | None) -
     # Last, so that an entry with an index is whole.
     files.write_json(entry / "index.json", {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
     return rendered
+
+
+def _terms(run: Run) -> str:
+    """What the run's metrics are called and how they are drawn: their classes say it, not the tables."""
+    return json.dumps({metric: dataclasses.asdict(run.term(metric)) for metric in (*run.metrics, *run.pair_metrics)})
 
 
 def _read_cache(run: Run, entry: Path) -> list[Rendered] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.report.glossary import INTRINSIC_DIMENSION
 from rra_cli.report.layer_axis import plain
 from rra_cli.report.run import Checkpoint, Run, Variant
 from rra_cli.report.style import COLOURS, figure, number, shorten
@@ -155,8 +156,9 @@ def _multiples(
 
 
 def _dimensions(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64]:
-    """The fitted dimension of every layer, `(n_layers,)`: `id_twonn`, else another estimate; NaN without any."""
-    for metric in sorted(run.id_metrics, key=lambda name: (name != "id_twonn", not name.startswith("id_twonn"))):
+    """The fitted dimension of every layer, `(n_layers,)`: `id_twonn`, else another TwoNN; NaN without any."""
+    fitted = [name for name in run.id_metrics if run.term(name).component == INTRINSIC_DIMENSION.component]
+    for metric in sorted(fitted, key=lambda name: (name != "id_twonn", not name.startswith("id_twonn"))):
         series = run.series(metric, checkpoint, split, variant)
         if series is not None:
             return series.value

@@ -46,7 +46,11 @@ class CapturePass:
     @cached_property
     def spec(self) -> Spec:
         """The pass itself; nothing is stored under it but the work in progress."""
-        identity = {"dataset": self.images.measured_identity(self.split), "batch_size": self.batch_size}
+        identity = {
+            "dataset": self.images.measured_identity(self.split),
+            "batch_size": self.batch_size,
+            "dtype": self.dtype,
+        }
         if self.training is None or self.checkpoint is None:
             return Spec("capture_pass", VERSION, {**identity, "checkpoint": None}, ())
         return Spec(
@@ -60,7 +64,8 @@ class CapturePass:
             todo = [layer for layer in self.layers if not layer.done(store) and layer.wanted(store)]
             if not todo:
                 return
-            check_disk(store.root, sum(layer.n_bytes for layer in todo))
+            needed = sum(layer.n_bytes for layer in todo) - store.held(self.spec)
+            check_disk(store.root, needed, f"capturing {len(todo)} layers")
             if self.training is None or self.checkpoint is None:
                 module: torch.nn.Module = torch.nn.Identity()
             else:
@@ -101,7 +106,7 @@ class LayerCapture(Stage):
 
     def __init__(self, point: Point, capture_pass: CapturePass, shape: tuple[int, ...]) -> None:
         self.point, self.capture_pass, self.shape = point, capture_pass, shape
-        self.label = f"capture {point.title}"
+        self.label = point.data_title
         self.readers: list[Stage] = []
         capture_pass.layers.append(self)
 

@@ -5,12 +5,14 @@ They are orders of magnitude for a person who decides whether to start a run now
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rra_cli.stages.stage import Cost
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rra_cli.stages.capture import LayerCapture
     from rra_cli.stages.graph import GraphStage
     from rra_cli.stages.train import TrainStage
@@ -25,22 +27,22 @@ DISK_BYTES = 5.0e8
 def training(stage: TrainStage) -> Cost:
     """Three forward passes' worth a step, one per evaluated sample."""
     if not stage.method.trains:
-        return Cost(seconds=1.0, disk_bytes=_weights(stage))
+        return Cost(seconds=1.0, disk_bytes=stage.weight_bytes)
     dataset = stage.images.dataset
     n_train = dataset.train_size or dataset.sizes["train"]
-    flops = _forward_flops(stage)
+    flops = stage.forward_flops
     passes = stage.method.epochs * (3 * n_train + dataset.sizes["test"])
     return Cost(
         seconds=passes * flops / TRAINING_FLOPS,
-        memory_bytes=6 * _weights(stage) + n_train * _input_bytes(stage),
-        disk_bytes=(len(stage.entries) + 3) * _weights(stage),
+        memory_bytes=6 * stage.weight_bytes + n_train * _input_bytes(stage),
+        disk_bytes=(len(stage.entries) + 3) * stage.weight_bytes,
     )
 
 
 def capture(stage: LayerCapture) -> Cost:
     """Writing the layer; the forward pass is shared by all layers of the pass, so each carries its part."""
     network = stage.capture_pass.training
-    flops = 0 if network is None else _forward_flops(network) / len(stage.capture_pass.layers)
+    flops = 0 if network is None else network.forward_flops / len(stage.capture_pass.layers)
     seconds = stage.point.n_samples * flops / FORWARD_FLOPS + stage.n_bytes / DISK_BYTES
     batch = stage.capture_pass.batch_size * stage.n_features * 4
     return Cost(seconds=seconds, memory_bytes=2 * batch, disk_bytes=stage.n_bytes)
@@ -53,21 +55,15 @@ def graph(stage: GraphStage) -> Cost:
     return Cost(seconds=0.1 + 2.0 * n * n * d / SEARCH_FLOPS, memory_bytes=min(n * n, 10**8) * 8, disk_bytes=disk)
 
 
-@cache
-def _forward_flops(stage: TrainStage) -> float:
-    """Operations of one sample's forward pass, counted on the architecture itself."""
+def forward_flops(module: nn.Module, input_shape: Sequence[int]) -> float:
+    """Operations of one sample's forward pass, counted on the architecture itself (a multiply-add is two)."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    module = stage.fresh_encoder().module.eval()
+    module.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.zeros(1, *stage.images.dataset.input_shape))
+        module(torch.zeros(1, *input_shape))
     return float(counter.get_total_flops())
-
-
-@cache
-def _weights(stage: TrainStage) -> int:
-    return sum(tensor.nbytes for tensor in stage.fresh_encoder().module.state_dict().values())
 
 
 def _input_bytes(stage: TrainStage) -> int:

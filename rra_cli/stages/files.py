@@ -32,7 +32,7 @@ VERSION = 1
 class UserFiles:
     """The checked folder of an experiment; every file enters by its content, wherever it lies."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, *, read_only: bool = False) -> None:
         if experiment.activations.path is None:
             raise UserError(
                 "activations.path is not set: dataset=activations reads a folder of *.npy files, one per layer",
@@ -42,7 +42,7 @@ class UserFiles:
         self.dataset = experiment.dataset
         self.split: Split = experiment.dataset.splits[0]
         self.layers = _chosen(self.folder.layers, experiment.activations.layers)
-        cache = HashCache(experiment.store_root / "cache" / "hashes")
+        cache = HashCache(experiment.store_root / "cache" / "hashes", read_only=read_only)
         paths = [layer.path for layer in self.layers] + ([self.folder.folder / LABELS] if self.has_labels else [])
         self.hashes = {path.name: cache.hash(path) for path in paths}
 

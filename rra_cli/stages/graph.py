@@ -44,7 +44,7 @@ class GraphStage(Stage):
     def __init__(self, point: Point, source: Source, capture: Stage | None, engine: Engine, k: int) -> None:
         self.point, self.source, self.engine, self.k = point, source, engine, k
         self.capture = capture
-        self.label = f"graph {point.title}, k = {k}"
+        self.label = f"{point.data_title}, k = {k}"
 
     @property
     def needs(self) -> Sequence[Stage]:
@@ -84,7 +84,7 @@ class GraphStage(Stage):
             else:
                 blocks = work.path / f"blocks-{k}"
                 blocks.mkdir(exist_ok=True)
-                with context.reporter.task(self.label) as progress:
+                with context.reporter.task(self.title) as progress:
                     graph = self.engine.search(
                         activations, k, device=context.device, memory=context.memory, work=blocks, progress=progress
                     )

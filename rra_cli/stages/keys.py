@@ -17,6 +17,9 @@ from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.train import TrainStage
 
+# TwoNN's ratio needs two neighbours of every sample.
+MIN_SAMPLES = 3
+
 
 def default_k(n_samples: int, n_classes: int) -> int:
     """max(2, round(N / (10 C))): the neighbour density of the RRA thesis, ch. 5.4."""
@@ -33,6 +36,11 @@ def neighbors_of(asked: int | None, n_samples: int, n_classes: int | None) -> in
     k = default_k(n_samples, n_classes or 1) if asked is None else asked
     if k < 1:
         raise UserError(f"neighbors.k is {k}; at least 1 is needed", "use neighbors.k=10, or null for the default")
+    if n_samples < MIN_SAMPLES:
+        raise UserError(
+            f"{n_samples} sample{'s are' if n_samples > 1 else ' is'} measured; at least {MIN_SAMPLES} are needed",
+            "measure more samples: rows of the files at activations.path, or dataset.n_samples",
+        )
     if k >= n_samples:
         raise UserError(
             f"neighbors.k is {k}, but {n_samples} samples are measured, so each has only {n_samples - 1} neighbours",

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from rra_cli.models.encoder import Layer
 
 
-def lay_out(experiment: Experiment) -> Layout:
-    """The stages of an experiment. Raises `UserError` where it asks for something impossible."""
+def lay_out(experiment: Experiment, *, read_only: bool = False) -> Layout:
+    """The stages of an experiment. Raises `UserError` where it asks for something impossible.
+
+    read_only: not even the hashes of a user's files are remembered in the store.
+    """
     if isinstance(experiment.dataset, ImageDataset):
         if experiment.activations.path is not None:
             raise UserError(
@@ -36,7 +39,7 @@ def lay_out(experiment: Experiment) -> Layout:
                 "use +experiment=from_activations to measure your files, or leave activations.path out",
             )
         return _ImageLayout(experiment, experiment.dataset).layout
-    return _lay_out_files(experiment)
+    return _lay_out_files(experiment, read_only)
 
 
 class _ImageLayout:
@@ -123,9 +126,9 @@ class _ImageLayout:
         )
 
 
-def _lay_out_files(experiment: Experiment) -> Layout:
+def _lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
     """The layout of a user's folder: its layers are there already."""
-    files = UserFiles(experiment)
+    files = UserFiles(experiment, read_only=read_only)
     layout = Layout(experiment, files.key[:12], files)
     k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)
     graphs = []

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rra_cli.config.experiment import Experiment
+from rra_cli.core.fields import identity_of
 from rra_cli.data.dataset import Split
 from rra_cli.errors import UserError
-from rra_cli.metrics.metric import LayerMetric, LayerPairMetric
+from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
@@ -21,11 +22,10 @@ from rra_cli.stages.train import TrainStage
 
 @dataclass(frozen=True)
 class Walk:
-    """What is measured at one checkpoint and split, and the captures that are read for it."""
+    """What is measured at one checkpoint and split."""
 
     title: str
     targets: list[Stage]
-    captures: list[LayerCapture]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Layout:
     def _walk(self, here: Callable[[Point], bool], title: str) -> Walk:
         targets: list[Stage] = [stage for stage in self.layers if here(stage.graphs[0].point)]
         targets += [stage for stage in self.pairs if here(stage.graphs[0].point)]
-        return Walk(title, targets, [stage for stage in self.captures if here(stage.point)])
+        return Walk(title, targets)
 
     def measure(self, graphs: Sequence[GraphStage], k: int, labelling: Labelling | None) -> None:
         """Adds the graphs of one checkpoint and split with all their metrics.
@@ -76,14 +76,20 @@ class Layout:
             elif isinstance(metric, LayerMetric):
                 self.layers.append(LayerMeasure(key, metric, graphs, k, labelling or NO_LABELS, keep))
             elif isinstance(metric, LayerPairMetric):
-                if any(pair.metric.name == metric.name and pair.key != key for pair in self.pairs):
+                same = [pair.key for pair in self.pairs if pair.key != key and _equal(pair.metric, metric)]
+                if same:
                     raise UserError(
-                        f"metrics.{key} measures {metric.name} a second time; nnls.csv has one value a pair",
-                        f"leave metrics.{key} out",
+                        f"metrics.{key} measures the same as metrics.{same[0]}: {metric.name} with equal settings",
+                        f"leave metrics.{key} out, or give it other settings",
                     )
                 for pooling in dict.fromkeys(graph.point.pooling for graph in graphs):
                     row = [graph for graph in graphs if graph.point.pooling == pooling]
                     self.pairs.append(PairMeasure(key, metric, row, k, keep))
+
+
+def _equal(one: Metric, other: Metric) -> bool:
+    """Whether two metrics give the same results."""
+    return identity_of(one) == identity_of(other)
 
 
 def _at(checkpoint: str, split: Split) -> Callable[[Point], bool]:

@@ -41,5 +41,13 @@ class Point:
     @property
     def title(self) -> str:
         """How a person finds it again."""
-        scale = "" if self.pooling.pool == "none" else f" {self.pooling.pool}{self.pooling.scale}"
-        return f"{self.layer}{scale} · {self.checkpoint.label} · {self.split}"
+        return f"{self._layer} · {self.checkpoint.label} · {self.split}"
+
+    @property
+    def data_title(self) -> str:
+        """The same for its data, which at layer 0 is that of all checkpoints."""
+        return self.title if self.module else f"{self._layer} · {self.split}"
+
+    @property
+    def _layer(self) -> str:
+        return self.layer if self.pooling.pool == "none" else f"{self.layer} {self.pooling.pool}{self.pooling.scale}"

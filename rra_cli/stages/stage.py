@@ -17,7 +17,7 @@ State = Literal["cached", "missing", "stale", "not needed"]
 
 @dataclass(frozen=True)
 class Cost:
-    """An estimate: seconds of work, bytes of memory at the peak, bytes written to the store."""
+    """An estimate: seconds of work, bytes of memory at the peak, bytes added to the store (at the peak, of many)."""
 
     seconds: float = 0.0
     memory_bytes: int = 0
@@ -35,10 +35,23 @@ class Context:
 
 
 class Stage(ABC):
-    """A piece of work with a result in the store. A stage is built only when something still missing needs it."""
+    """A piece of work with a result in the store. A stage is built only when something still missing needs it.
+
+    name: the kind of work, as its results are stored. label: what it is done to, for a person.
+    """
 
     name: str
     label: str
+
+    @property
+    def title(self) -> str:
+        """Kind and label, where nothing around it tells the kind."""
+        return f"{self.name} {self.label}"
+
+    @property
+    def unit(self) -> tuple[str, str]:
+        """Name and key: stages that have both in common are one piece of work."""
+        return self.name, self.specs[0].key
 
     @property
     @abstractmethod

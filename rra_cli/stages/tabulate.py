@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from rra_cli.core.store import Store
+from rra_cli.metrics.layer_similarity import NNLS
+from rra_cli.report.per_sample import Block, in_order
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
@@ -15,6 +17,8 @@ from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
 
 Rows = list[dict[str, Any]]
+
+PER_SAMPLE = "per_sample"  # the array of a result that holds a value for every sample
 
 
 class Tabulator:
@@ -24,51 +28,57 @@ class Tabulator:
         self.layout, self.store = layout, store
         self._layers = [(stage, stage.load(store)) for stage in layout.layers]
         self._pairs = [(stage, stage.load(store)) for stage in layout.pairs]
+        # The key of the metric that nnls.csv is about: another NNLS, of other settings, is one of the pairs' metrics.
+        self._nnls = next((stage.key for stage in layout.pairs if stage.metric.name == NNLS.name), None)
 
     def tables(self) -> dict[str, Rows]:
         """All tables by name."""
         tables = {
             "layers": list(self._layer_rows()),
             "metrics": list(self._metric_rows()),
-            "nnls": list(self._pair_rows()),
+            "nnls": list(self._nnls_rows()),
             "mu": list(self._quantile_rows()),
         }
+        if any(stage.key != self._nnls for stage in self.layout.pairs):
+            tables["pairs"] = list(self._pair_rows())
         if self.layout.experiment.metrics.per_class:
             tables["per_class"] = list(self._class_rows())
             tables["class_neighbors"] = list(self._class_neighbor_rows())
         return tables
 
-    def per_sample(self) -> dict[str, Rows]:
-        """Values by sample id, where they were asked for: a table per metric of a layer."""
-        tables: dict[str, Rows] = {}
-        for stage, graph, measured in self._measured():
-            if "per_sample" in measured.arrays:
-                common = {**self._common(graph.point), "k": stage.k}
-                ids = self.layout.data.sample_ids(graph.point.split)
-                tables.setdefault(stage.key, []).extend(
-                    {"sample_id": int(i), **common, "value": float(value)}
-                    for i, value in zip(ids, measured.arrays["per_sample"], strict=True)
-                )
-        return tables
+    def per_sample(self) -> dict[str, list[Block]]:
+        """Values by sample, where they were asked for, by metric of layers; a block a layer.
 
-    def per_sample_pairs(self) -> dict[str, Rows]:
-        """The same of metrics of pairs of layers, each pair once."""
-        tables: dict[str, Rows] = {}
-        for stage, results in self._pairs:
-            for measured in results:
-                if "per_sample" in measured.arrays:
-                    common = self._pair(stage, measured)
-                    ids = self.layout.data.sample_ids(stage.graphs[0].point.split)
-                    tables.setdefault(stage.key, []).extend(
-                        {"sample_id": int(i), **common, "value": float(value)}
-                        for i, value in zip(ids, measured.arrays["per_sample"], strict=True)
-                    )
-        return tables
+        The values are mapped from the store: they take memory while they are read, not before.
+        """
+        blocks: dict[str, list[Block]] = {}
+        for stage, graph, measured in self._measured():
+            if PER_SAMPLE in measured.arrays:
+                columns = {**self._common(graph.point), "k": graph.point.k}
+                blocks.setdefault(stage.key, []).append(self._block(graph.point, columns, measured))
+        return {key: in_order(found) for key, found in blocks.items()}
+
+    def per_sample_pairs(self) -> dict[str, list[Block]]:
+        """The same by metric of pairs of layers; a block a pair, each pair once."""
+        blocks: dict[str, list[Block]] = {}
+        for stage, measured in self._measured_pairs():
+            if PER_SAMPLE in measured.arrays:
+                block = self._block(stage.graphs[0].point, self._pair(stage, measured), measured)
+                blocks.setdefault(stage.key, []).append(block)
+        return {key: in_order(found) for key, found in blocks.items()}
+
+    def _block(self, point: Point, columns: dict[str, Any], measured: Measured) -> Block:
+        return Block(columns, self.layout.data.sample_ids(point.split), measured.arrays[PER_SAMPLE])
 
     def _measured(self) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
         for stage, results in self._layers:
             for graph, measured in zip(stage.graphs, results, strict=True):
                 yield stage, graph, measured
+
+    def _measured_pairs(self) -> Iterator[tuple[PairMeasure, Measured]]:
+        for stage, results in self._pairs:
+            for measured in results:
+                yield stage, measured
 
     def _common(self, point: Point) -> dict[str, Any]:
         training = self.layout.training
@@ -103,12 +113,19 @@ class Tabulator:
             figures = {name: measured.figures[name] for name in names}
             yield {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **figures}
 
-    def _pair_rows(self) -> Iterator[dict[str, Any]]:
+    def _nnls_rows(self) -> Iterator[dict[str, Any]]:
         """One row an ordered pair of layers."""
-        for stage, results in self._pairs:
-            for measured in results:
+        for stage, measured in self._measured_pairs():
+            if stage.key == self._nnls:
                 figures = {name: measured.figures[name] for name in ("chance", "std_error", "reason")}
                 yield {**self._pair(stage, measured), "nnls": measured.figures["value"], **figures}
+
+    def _pair_rows(self) -> Iterator[dict[str, Any]]:
+        """One row an ordered pair of layers and metric, of those that are not in nnls.csv."""
+        for stage, measured in self._measured_pairs():
+            if stage.key != self._nnls:
+                figures = {name: measured.figures[name] for name in ("value", "chance", "std_error", "reason")}
+                yield {**self._pair(stage, measured), "metric": stage.key, **figures}
 
     def _pair(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
         sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}
@@ -120,7 +137,7 @@ class Tabulator:
             columns[f"layer_{side}"] = point.layer
             columns[f"pool_{side}"] = point.pooling.pool
             columns[f"scale_{side}"] = point.pooling.scale
-        return {**columns, "subset": 0, "n_samples": sides["a"].n_samples, "k": stage.k}
+        return {**columns, "subset": 0, "n_samples": sides["a"].n_samples, "k": sides["a"].k}
 
     def _quantile_rows(self) -> Iterator[dict[str, Any]]:
         """The distribution of the TwoNN ratio μ at fixed quantiles; the same whatever fit looked at it."""
@@ -134,7 +151,7 @@ class Tabulator:
         for stage, graph, measured in self._measured():
             if "class_value" not in measured.arrays:
                 continue
-            common = {**self._common(graph.point), "k": stage.k, "metric": stage.key}
+            common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key}
             names = self.layout.data.class_names(measured.arrays["classes"])
             columns = [measured.arrays[name] for name in ("class_value", "class_chance", "class_size")]
             for name, value, chance, size in zip(names, *columns, strict=True):
@@ -142,8 +159,8 @@ class Tabulator:
 
     def _class_neighbor_rows(self) -> Iterator[dict[str, Any]]:
         """Which classes the neighbours of a class belong to."""
-        for stage, graph, measured in self._first_with("class_neighbors"):
-            common = {**self._common(graph.point), "k": stage.k}
+        for _, graph, measured in self._first_with("class_neighbors"):
+            common = {**self._common(graph.point), "k": graph.point.k}
             names = self.layout.data.class_names(measured.arrays["classes"])
             for name, fractions in zip(names, measured.arrays["class_neighbors"], strict=True):
                 for other, fraction in zip(names, fractions, strict=True):

@@ -40,7 +40,7 @@ class TrainStage(Stage):
     ) -> None:
         self.model, self.method, self.augment, self.optimizer = model, method, augment, optimizer
         self.seed, self.images = seed, images
-        self.label = f"train {model.name} by {method.name} on {images.dataset.name}, seed {seed}"
+        self.label = f"{model.name} by {method.name} on {images.dataset.name}, seed {seed}"
 
     @property
     def needs(self) -> Sequence[Stage]:
@@ -124,7 +124,7 @@ class TrainStage(Stage):
             def publish(entry: str, folder: Path) -> None:
                 work.publish(folder.relative_to(work.path).as_posix(), entry=entry)
 
-            with context.reporter.task(self.label) as progress:
+            with context.reporter.task(self.title) as progress:
                 run_training(
                     self.job(),
                     work.path,
@@ -137,6 +137,16 @@ class TrainStage(Stage):
 
     def cost(self) -> Cost:
         return costs.training(self)
+
+    @cached_property
+    def forward_flops(self) -> float:
+        """Operations of one sample's forward pass."""
+        return costs.forward_flops(self.fresh_encoder().module, self.images.dataset.input_shape)
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of one checkpoint."""
+        return sum(tensor.nbytes for tensor in self.fresh_encoder().module.state_dict().values())
 
     def artifacts(self, store: Store) -> list[Artifact]:
         found = [store.find(self.spec, entry) for entry in self.entries]

@@ -82,7 +82,7 @@ class Lab:
     def run(self, chosen: Experiment) -> Run:
         store = chosen.store_root
         before = artifacts(store)
-        planned = {(row.stage, row.key) for row in pipeline.plan(chosen) if row.state in ("missing", "stale")}
+        planned = {(row.stage, row.key) for row in pipeline.plan(chosen).rows if row.state in ("missing", "stale")}
         self.count += 1
         folder, watcher = self.root / f"run-{self.count}", Watcher()
         render, pipeline.render = pipeline.render, lambda *args, **kwargs: []  # type: ignore[assignment]
@@ -147,7 +147,7 @@ def test_what_the_plan_calls_missing_is_what_a_run_executes(lab: Lab) -> None:
     base = lab.base
     longer = replace(base, method=replace(base.method, epochs=3))
     before = artifacts(lab.root / "store")
-    rows_of_plan = pipeline.plan(longer)
+    rows_of_plan = pipeline.plan(longer).rows
     assert artifacts(lab.root / "store") == before
     run = lab.run(longer)
     assert {row.stage for row in rows_of_plan if row.state == "missing"} == {"train", "capture", "graph", "measure"}
@@ -256,10 +256,10 @@ def test_damage_is_built_again_and_nothing_else(lab: Lab, stocked: tuple[Lab, Ru
 def test_a_raised_version_executes_its_stage_again_and_what_follows(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan calls what the old version left stale; results of the old version stay for whoever still has it."""
     monkeypatch.setattr("rra_cli.stages.keys.GRAPH_VERSION", 2)
-    states = {(row.stage, row.state) for row in pipeline.plan(lab.base)}
+    states = {(row.stage, row.state) for row in pipeline.plan(lab.base).rows}
     assert states == {("train", "cached"), ("capture", "cached"), ("graph", "stale"), ("measure", "missing")}
     run = lab.run(lab.base)
     assert set(run.made) == {"graph", "measure"}
-    assert {row.state for row in pipeline.plan(lab.base)} == {"cached"}
+    assert {row.state for row in pipeline.plan(lab.base).rows} == {"cached"}
     monkeypatch.undo()
-    assert {row.state for row in pipeline.plan(lab.base)} == {"cached"}
+    assert {row.state for row in pipeline.plan(lab.base).rows} == {"cached"}

@@ -12,7 +12,7 @@ from command import write_layers
 from rich.console import Console
 
 from rra_cli import console
-from rra_cli.cli.summary import show_summary
+from rra_cli.cli.summary import show_summary, summary_table
 from rra_cli.errors import ConfigError, UserError
 
 
@@ -146,6 +146,8 @@ def test_an_error_is_one_message_with_its_hint_on_its_own_line(capsys: pytest.Ca
     assert err.splitlines() == ["error: there is no [x] " + "long " * 60, "hint: do [/y]"]
     console.show_error(ConfigError(["a: b", "c: d"]))
     assert capsys.readouterr().err.splitlines() == ["2 errors:", "  a: b", "  c: d"]
+    console.show_error(UserError("another configuration:\n  seed: 3, not 4"))
+    assert capsys.readouterr().err.splitlines() == ["error: another configuration:", "  seed: 3, not 4"]
 
 
 def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,10 +170,18 @@ def test_summary_shows_the_last_checkpoint(tmp_path: Path, capsys: pytest.Captur
     assert "last (train: n = 100, k = 5, test: n = 50, k = 5)" in out
     # nncs_chance is empty everywhere, so it has no column.
     assert ["layer", "id_twonn", "train", "id_twonn", "test", "nncs", "train", "nncs", "test"] in rows
-    assert ["0", "input", "2.000", "2.500", "0.250", "0.250"] in rows
+    assert ["0", "input", "2.00", "2.50", "0.250", "0.250"] in rows
     assert ["1", "logits", "12.00", "12.50", "0.250", "0.250"] in rows
     assert f"run folder: {tmp_path}" in out
     assert "report.html" in out
+
+
+def test_summary_shows_no_chance_levels(tmp_path: Path) -> None:
+    """A chance level is known by the metric beside it: a metric that is itself called so is shown."""
+    row = {"checkpoint": "last", "split": "test", "layer": "input", "index": "0", "pool": "none", "scale": "1"}
+    row |= {"epoch": "0", "subset": "0", "n_samples": "9", "n_features": "4", "k": "2", "stage": "s"}
+    shown = summary_table([{**row, "nncs": "0.5", "nncs_chance": "0.1", "pure_chance": "0.2"}])
+    assert [str(column.header) for column in shown.columns] == ["layer", "nncs", "pure_chance"]
 
 
 def test_summary_of_a_run_without_tables_is_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

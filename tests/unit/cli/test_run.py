@@ -124,7 +124,7 @@ def test_a_run_folder_of_any_name(name: str, rra: Command, pipeline: FakePipelin
 
 
 def test_a_folder_may_be_entered_again_only_with_an_equal_configuration(
-    rra: Command, pipeline: FakePipeline, tmp_path: Path
+    rra: Command, pipeline: FakePipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     arguments = ["run", "+experiment=quickstart", f"hydra.run.dir={tmp_path / 'run'}"]
     assert rra(*arguments) == 0
@@ -133,6 +133,7 @@ def test_a_folder_may_be_entered_again_only_with_an_equal_configuration(
     assert rra(*arguments, "seed=1") == 2
     assert "another configuration" in rra.err
     assert "seed" in rra.err
+    assert "could not be written" not in caplog.text  # that would be the same fault once more
     assert before
     for path, content in before.items():
         assert path.read_bytes() == content, "Hydra's record of another run is not written over"

@@ -88,6 +88,14 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
         (changed(seed=-1), "seed: expected an integer from 0 to 2^63 - 1, got -1"),
         (changed(runtime={"device": "gpu"}), "runtime.device is 'gpu'; expected auto, cpu, cuda or cuda:<number>"),
         (changed(runtime={"threads": 0}), "runtime.threads is 0; at least 1 is needed (null takes all)"),
+        (
+            changed(runtime={"threads": 10**6}),
+            "runtime.threads is 1000000; at most 1024 are supported (null takes all)",
+        ),
+        (
+            changed(runtime={"memory": "4XB"}),
+            "runtime.memory cannot be read: '4XB' is not a size; write it like 4GB, 512MiB or 1000000 (bytes)",
+        ),
         (changed(activations={"batch_size": 0}), "activations.batch_size is 0; at least 1 is needed"),
         (changed(activations={"dtype": "???"}), "activations.dtype: a value is needed, none was given"),
         (changed(store=3), "store: expected a mapping, got 3"),

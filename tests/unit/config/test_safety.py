@@ -244,6 +244,8 @@ def test_what_is_allowed_passes(key: str, value: Any) -> None:
         ("- a\n- b\n", "expected a mapping, found a list"),
         ("a: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
         ("defaults:\n  - '@'\n", "is not understood"),
+        ("a: &again [*again]\n", "an alias (*name) stands inside of its own anchor"),
+        ("a: " + "[" * 5000, "nested too deeply"),
     ],
 )
 def test_files_that_are_no_configuration_are_named(text: str, words: str, tmp_path: Path) -> None:
@@ -257,7 +259,11 @@ def test_files_that_are_no_configuration_are_named(text: str, words: str, tmp_pa
 
 def test_an_empty_file_and_a_launcher_by_name_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    for text in ("", GLOBAL + "defaults:\n  - override /hydra/launcher: submitit_local\nhydra:\n  sweep: {dir: x}\n"):
+    for text in (
+        "",
+        "a: &again [1]\nb: *again\n",
+        GLOBAL + "defaults:\n  - override /hydra/launcher: submitit_local\nhydra:\n  sweep: {dir: x}\n",
+    ):
         path.write_text(text)
         assert file_faults(path, tmp_path) == []
 

@@ -175,3 +175,13 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
 def test_a_folder_in_which_nobody_may_write() -> None:
     with pytest.raises(UserError, match="cannot write /sys/kernel/rra"):
         files.make_folder(Path("/sys/kernel/rra"))
+
+
+def test_a_folder_that_cannot_exist_is_the_users_to_move(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (tmp_path / ("x" * 1000), loop / "x"):
+        with pytest.raises(UserError, match="cannot create the folder") as caught:
+            files.make_folder(path)
+        assert "store.root" in str(caught.value.hint)
+    assert files.make_folder(tmp_path / "x").is_dir()

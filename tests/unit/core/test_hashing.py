@@ -90,6 +90,21 @@ def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch:
     assert HashCache(tmp_path / "file" / "cache").hash(tmp_path / "file") == file_hash(tmp_path / "file")
 
 
+def test_a_read_only_cache_reads_what_is_remembered_and_writes_nothing(
+    tmp_path: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "SETTLED_NS", -(10**12))
+    (tmp_path / "x").write_bytes(b"content")
+    wanted = file_hash(tmp_path / "x")
+    reader = HashCache(cache.folder, read_only=True)
+    assert reader.hash(tmp_path / "x") == wanted
+    assert not cache.folder.exists()
+    assert cache.hash(tmp_path / "x") == wanted  # the negative control: another cache writes
+    assert len(list(cache.folder.iterdir())) == 1
+    monkeypatch.setattr(hashing, "file_hash", lambda *_: pytest.fail("read again"))
+    assert reader.hash(tmp_path / "x") == wanted
+
+
 def test_a_missing_file_is_the_users_to_mend(tmp_path: Path, cache: HashCache) -> None:
     for call in (file_hash, cache.hash):
         with pytest.raises(UserError, match=r"cannot read .*absent: No such file"):

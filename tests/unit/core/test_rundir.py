@@ -17,7 +17,8 @@ import pytest
 
 from rra_cli.core import files
 from rra_cli.core.lease import Lease, LeaseLostError
-from rra_cli.core.rundir import RunDir, read_config
+from rra_cli.core.process import Owner
+from rra_cli.core.rundir import LiveRuns, RunDir, read_config
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.errors import UserError
@@ -121,6 +122,52 @@ def test_a_folder_that_is_alive_is_refused_and_a_dead_one_entered(tmp_path: Path
     with RunDir.enter(tmp_path, {"seed": 0}) as run:
         run.status("done")
     assert status(tmp_path)["state"] == "done"
+
+
+class Elsewhere:
+    """A run of another machine: its lease says so, and its heartbeat moves when it is told to."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run = RunDir.enter(path, CONFIG, stale_after=1e6)
+        monkeypatch.setattr(Owner, "is_here", lambda owner: False)
+
+    def beat(self) -> None:
+        lease = self.run._lease
+        lease.counter += 1
+        os.pwrite(lease._descriptor, f"{lease.counter:020d}".encode(), 0)
+
+
+def test_a_run_elsewhere_that_died_without_a_word_is_live_no_more_once_its_heart_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    runs = LiveRuns(stale_after=30, clock=lambda: now[0])
+    other = Elsewhere(tmp_path, monkeypatch)
+    assert tmp_path in runs
+    for now[0] in (100.0, 200.0):  # however long between two looks: one that beats is live
+        other.beat()
+        assert tmp_path in runs
+    for now[0] in (210.0, 229.0):  # too early to tell
+        assert tmp_path in runs
+    now[0] = 231.0
+    assert tmp_path not in runs
+    other.beat()  # it was suspended
+    assert tmp_path in runs
+    other.run.leave()
+    assert tmp_path not in runs
+
+
+def test_a_run_here_is_live_without_a_heartbeat(tmp_path: Path) -> None:
+    """Negative control: on this machine a suspended process is seen, and so is a dead one, at the first look."""
+    now = [0.0]
+    runs = LiveRuns(stale_after=30, clock=lambda: now[0])
+    run = RunDir.enter(tmp_path, CONFIG, stale_after=1e6)
+    for now[0] in (0.0, 1000.0, 2000.0):
+        assert tmp_path in runs
+    run.status("done")
+    assert tmp_path not in runs
+    run.leave()
+    assert tmp_path / "absent" not in runs
 
 
 def test_entering_killed_anywhere_can_be_repeated(kill_everywhere: Callable[[str], int]) -> None:

@@ -474,10 +474,10 @@ def test_the_last_run_that_needs_an_artifact_frees_it(tmp_path: Path) -> None:
     with RunDir.enter(tmp_path / "one", {}) as first, RunDir.enter(tmp_path / "two", {}) as second:
         one.refer(first.id, first.path, [SPEC])
         two.refer(second.id, second.path, [SPEC, OTHER])
-        assert not one.free(SPEC, run_id=first.id)
+        assert one.free_all([SPEC], run_id=first.id) == [SPEC]
         assert two.find(SPEC) is not None
         assert one.references()[first.id].needed == frozenset()
-        assert two.free(SPEC, run_id=second.id)
+        assert two.free_all([SPEC], run_id=second.id) == []
         assert two.find(SPEC) is None
         assert two.references()[second.id].needed == {f"capture/{OTHER.key}"}
 
@@ -490,14 +490,15 @@ def test_a_run_that_is_not_at_work_keeps_nothing_from_being_freed(tmp_path: Path
     store.refer(other.id, other.path, [SPEC])
     with RunDir.enter(tmp_path / "run", {}) as run:
         store.refer(run.id, run.path, [SPEC])
-        assert not store.free(SPEC, run_id=run.id)
+        assert store.free_all([SPEC], run_id=run.id) == [SPEC]
         if end == "done":
             other.status("done")
         elif end == "left":
             other.leave()
         else:
             (tmp_path / "other" / "status.json").unlink()
-        assert store.free(SPEC, run_id=run.id)
+        assert store.free_all([SPEC], run_id=run.id) == []
+        assert store.find(SPEC) is None
     other.leave()
 
 
@@ -506,8 +507,67 @@ def test_planning_again_takes_back_what_was_released(store: Store, tmp_path: Pat
         for _ in range(2):
             store.refer(run.id, run.path, [SPEC])
             assert store.references()[run.id].needed == {f"graph/{SPEC.key}"}
-            store.free(SPEC, run_id=run.id)
+            store.free_all([SPEC], run_id=run.id)
             assert store.references()[run.id].needed == frozenset()
+
+
+@pytest.fixture
+def boundaries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of all changes of the disk from here on."""
+    seen: list[str] = []
+    monkeypatch.setattr(files, "observers", [seen.append])
+    return seen
+
+
+def test_freeing_many_writes_the_runs_note_once(store: Store, tmp_path: Path, boundaries: list[str]) -> None:
+    """And freeing what is released and gone changes nothing at all, however much it is."""
+    specs = [Spec("capture", 1, {"layer": number}) for number in range(20)]
+    for spec in specs[:10]:
+        build(store, spec)
+    with RunDir.enter(tmp_path / "run", {}) as run:
+        store.refer(run.id, run.path, specs)
+        boundaries.clear()
+        assert store.free_all(specs, run_id=run.id) == []
+        assert [name for name in boundaries if "begin" in name and name.startswith("write")] == [
+            f"write {run.id}.json: begin"
+        ]
+        assert sum(name.endswith(": hidden") for name in boundaries) == 10
+        assert not any(store.find(spec) for spec in specs)
+        boundaries.clear()
+        assert store.free_all(specs, run_id=run.id) == []
+        assert boundaries == []
+        build(store, specs[0])  # the negative control: what came back is freed again
+        boundaries.clear()
+        assert store.free_all(specs, run_id=run.id) == []
+        assert boundaries != []
+        assert store.find(specs[0]) is None
+
+
+def test_what_is_released_from_the_start_is_anybodys_to_free(store: Store, tmp_path: Path) -> None:
+    for spec in (SPEC, OTHER):
+        build(store, spec)
+    with RunDir.enter(tmp_path / "one", {}) as one, RunDir.enter(tmp_path / "two", {}) as two:
+        store.refer(one.id, one.path, [SPEC, OTHER], released=[SPEC])
+        store.refer(two.id, two.path, [SPEC, OTHER])
+        assert store.references()[one.id].needed == {f"capture/{OTHER.key}"}
+        assert store.free_all([SPEC, OTHER], run_id=two.id) == [OTHER]
+
+
+def test_unfinished_work_holds_what_is_written_and_not_what_is_only_laid_out(store: Store) -> None:
+    assert store.held(SPEC) == 0
+    assert not store.root.exists()
+    with store.claim(SPEC) as work:
+        before = store.held(SPEC)
+        with open(work.path / "layer", "wb") as file:
+            file.truncate(50 * 10**6)  # as a layer's file is made
+        laid_out = store.held(SPEC)
+        assert laid_out - before < 10**6
+        with open(work.path / "layer", "r+b") as file:
+            file.write(os.urandom(4 * 10**6))
+            file.flush()
+            os.fsync(file.fileno())
+        assert 4 * 10**6 <= store.held(SPEC) - laid_out < 5 * 10**6
+    assert store.held(SPEC) == 0
 
 
 # --- resuming and racing --------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from rra_cli.report.curves import curve
 from rra_cli.report.heatmaps import cell_text, nnls_map, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, stage_runs
+from rra_cli.report.load import load_run
 from rra_cli.report.milestones import milestone_matrix
 from rra_cli.report.plots import plots
-from rra_cli.report.run import Run, load_run
+from rra_cli.report.run import Run
 from rra_cli.report.style import COLOURS, DASHES, MARKERS, encode, file_name, line_style, shorten, styled
 from rra_cli.report.training_curves import training_figure
 from rra_cli.report.twonn_fit import chosen_layers, density, fit_check, mu_distribution, survival

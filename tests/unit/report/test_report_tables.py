@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from rra_cli.errors import UserError
 from rra_cli.report.schema import COMMON, TABLES, metric_columns
-from rra_cli.report.tables import read_table, read_tables, write_per_sample, write_table
+from rra_cli.report.tables import read_table, read_tables
+from rra_cli.report.writing import write_table
 
 
 def common(**changes: Any) -> dict[str, Any]:
@@ -156,20 +157,6 @@ def test_class_labels_are_numbers_or_names(tmp_path: Path) -> None:
     assert read_table(tmp_path, "per_class")["class"].tolist() == [2, 10]
     write_table(rows(["dog", "02"]), tmp_path, "per_class")
     assert read_table(tmp_path, "per_class")["class"].tolist() == ["02", "dog"]
-
-
-def test_per_sample_values_are_kept_by_sample_id(tmp_path: Path) -> None:
-    rows = [{"sample_id": i, **common(), "k": 5, "value": np.nan if i == 2 else i / 3} for i in (4, 2, 7)]
-    path = write_per_sample(rows, tmp_path, "nncs")
-    assert path == tmp_path / "per_sample/nncs.parquet"
-    read = pq.read_table(path).to_pydict()
-    assert read["sample_id"] == [2, 4, 7]
-    assert read["value"] == [None, 4 / 3, 7 / 3]
-    with pytest.raises(ValueError, match="two rows"):
-        write_per_sample([*rows, rows[0]], tmp_path, "nncs")
-    for name in ("../nncs", "a/b", "", "..", "c:d"):
-        with pytest.raises(ValueError, match="plain name"):
-            write_per_sample(rows, tmp_path, name)
 
 
 def test_a_folder_that_is_no_run_folder_is_the_users_fault(tmp_path: Path, make_run: Any) -> None:

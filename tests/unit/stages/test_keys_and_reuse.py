@@ -180,6 +180,13 @@ def test_an_impossible_k_is_refused_with_what_to_do(
     assert neighbors_of(59, 60, 10) == 59
 
 
+def test_fewer_than_three_samples_have_no_geometry() -> None:
+    for n_samples, found in ((1, "1 sample is measured"), (2, "2 samples are measured")):
+        with pytest.raises(UserError, match=f"{found}; at least 3 are needed"):
+            neighbors_of(1, n_samples, None)
+    assert neighbors_of(2, 3, None) == 2
+
+
 def test_unknown_checkpoints_are_refused_with_those_that_are_kept(base: Experiment) -> None:
     wrong = replace(base, activations=ActivationsConfig(checkpoints=("epoch_0003",)))
     with pytest.raises(UserError, match="'epoch_0003', which this training does not keep"):

@@ -1,0 +1,74 @@
+"""Reading a run folder: its tables, its training curve and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rra_cli.errors import UserError
+from rra_cli.report.run import Run
+from rra_cli.report.tables import read_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load_run(run_folder: Path) -> Run:
+    """Reads a run folder. Raises UserError where it is none, or a file in it cannot be read."""
+    config = _read_yaml(run_folder / "config.yaml")
+    return Run(
+        name=_name(config, run_folder),
+        tables=read_tables(run_folder),
+        training=_read_training(run_folder / "training.jsonl"),
+        config=config,
+        provenance=_read_json(run_folder / "provenance.json"),
+    )
+
+
+def _name(config: Mapping[str, Any], run_folder: Path) -> str:
+    given = config.get("experiment")
+    if isinstance(given, str) and given:
+        return given
+    return run_folder.resolve().name.partition("_")[2] or run_folder.resolve().name
+
+
+def _read_training(path: Path) -> pd.DataFrame | None:
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines:
+            return None
+        frame = pd.json_normalize(lines, sep="_")
+        frame["epoch"] = frame["epoch"].astype(int)
+        return frame.sort_values("epoch", kind="stable").reset_index(drop=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read: expected one JSON object with an `epoch` a line ({error})",
+            "run the experiment again to write it anew (what was trained is reused)",
+        ) from error
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml  # comes with omegaconf
+
+    return _mapping(path, yaml.safe_load, yaml.YAMLError)
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    return _mapping(path, json.loads, ValueError)
+
+
+def _mapping(path: Path, parse: Any, fault: type[Exception]) -> Mapping[str, Any]:
+    """What the file says of the run; it decorates the report, so a missing one is no error."""
+    if not path.is_file():
+        return {}
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except (fault, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "run the experiment again to write it anew") from error
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,71 @@
+"""What a run would build, and what all of it takes: known before the first stage starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rra_cli.core.store import Store
+from rra_cli.stages.capture import LayerCapture
+from rra_cli.stages.layout import Layout, Walk
+from rra_cli.stages.stage import Cost, Stage
+
+# Every piece of work once, whichever of the stages that share it is asked: layer 0 serves all checkpoints.
+Missing = Mapping[tuple[str, str], Stage]
+
+
+def missing_stages(layout: Layout, store: Store) -> Missing:
+    """What a run would build: the targets that are missing and, of what these need, what is missing too."""
+    found: dict[tuple[str, str], Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.unit not in found and not stage.done(store):
+            found[stage.unit] = stage
+            for need in stage.needs:
+                visit(need)
+
+    for target in [*([layout.training] if layout.training else []), *layout.layers, *layout.pairs]:
+        visit(target)
+    return found
+
+
+def total(missing: Missing, layout: Layout, store: Store) -> Cost:
+    """Seconds of all of it, memory of the largest stage, and the peak of what is added to the disk.
+
+    With `activations.keep=until_measured` the peak holds the activations of one walk, the largest: those of a walk
+    are gone before the next begins. What unfinished work holds on the disk already is not needed again.
+    """
+    costs = [stage.cost() for stage in missing.values()]
+    captures = [stage for stage in missing.values() if isinstance(stage, LayerCapture)]
+    others = [stage for stage in missing.values() if not isinstance(stage, LayerCapture)]
+    rest = sum(stage.cost().disk_bytes for stage in others) - _held(others, store)
+    groups = [captures] if layout.experiment.activations.keep == "always" else _by_walk(missing, layout)
+    peak = given_back = 0
+    for group in groups:
+        given_back += _held(group, store)
+        peak = max(peak, sum(capture.n_bytes for capture in group) - given_back)
+    return Cost(
+        seconds=sum(cost.seconds for cost in costs),
+        memory_bytes=max((cost.memory_bytes for cost in costs), default=0),
+        disk_bytes=max(0, rest + peak),
+    )
+
+
+def captures_of(walk: Walk) -> list[LayerCapture]:
+    """What is read for a walk's measurements, each once."""
+    graphs = dict.fromkeys(graph for target in walk.targets for graph in target.needs)
+    captures = dict.fromkeys(capture for graph in graphs for capture in graph.needs)
+    return [capture for capture in captures if isinstance(capture, LayerCapture)]
+
+
+def _by_walk(missing: Missing, layout: Layout) -> list[list[LayerCapture]]:
+    """The missing captures by the first walk that reads them."""
+    groups, seen = [], set[tuple[str, str]]()
+    for walk in layout.walks:
+        here = [capture for capture in captures_of(walk) if capture.unit in missing and capture.unit not in seen]
+        seen.update(capture.unit for capture in here)
+        groups.append(here)
+    return groups
+
+
+def _held(stages: Sequence[Stage], store: Store) -> int:
+    return sum(store.held(spec) for spec in dict.fromkeys(spec for stage in stages for spec in stage.claims))

@@ -1,0 +1,57 @@
+"""The rates behind a plan's times can be measured by the script that they name, in the units in which they are used."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rra_cli.models.mlp import MLP
+from rra_cli.stages import costs
+
+REPOSITORY = Path(__file__).parents[3]
+RATES = ("TRAINING_FLOPS", "FORWARD_FLOPS", "SEARCH_FLOPS", "DISK_BYTES")
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stage_rates", REPOSITORY / "benchmarks" / "stage_rates.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_operations_are_two_per_multiply_add() -> None:
+    network = MLP(width=50, depth=2).build((1, 8, 8), 10).module
+    assert costs.forward_flops(network, (1, 8, 8)) == 2 * (64 * 50 + 50 * 50 + 50 * 10)
+
+
+def test_every_rate_has_its_measurement(benchmark: ModuleType) -> None:
+    text = (REPOSITORY / "benchmarks" / "stage_rates.py").read_text()
+    assert all(f'"{name}"' in text and getattr(costs, name) > 0 for name in RATES)
+    assert {name for name in vars(costs) if name.isupper() and name != "TYPE_CHECKING"} == set(RATES)
+
+
+def test_rates_are_measured(benchmark: ModuleType, tmp_path: Path) -> None:
+    """On sizes that take no time. How fast this machine is is nobody's theorem; that it is within reason, is."""
+    rates = [
+        benchmark.training_rate(batch_size=4, seconds=0.0),
+        benchmark.forward_rate(batch_size=4, seconds=0.0),
+        benchmark.search_rate(n_samples=200, n_features=64, seconds=0.0),
+    ]
+    assert all(1e5 < rate < 1e15 for rate in rates)
+    assert 1e4 < benchmark.disk_rate(tmp_path, n_bytes=10**6, seconds=0.0) < 1e12
+
+
+def test_the_median_leaves_the_first_call_out(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waits = [0.0], iter([100.0, 1.0, 2.0, 9.0])
+
+    def work() -> None:
+        now[0] += next(waits)
+
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
+    assert benchmark.median_seconds(work, 10.0) == 2.0
