@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 EXIT_OK = 0
 EXIT_BUG = 1
@@ -32,6 +33,24 @@ class ConfigError(UserError):
     def __init__(self, faults: Iterable[str], hint: str | None = None) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults), hint)
+
+
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """What the checks give, in order. Makes all of them, and raises one `UserError` with every fault that they find."""
+    found: list[Any] = []
+    faults: list[UserError] = []
+    for check in checks:
+        try:
+            found.append(check())
+        except UserError as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise ConfigError(
+            [fault.message for fault in faults], "; ".join(filter(None, (fault.hint for fault in faults)))
+        )
+    return found
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

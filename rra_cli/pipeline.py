@@ -15,6 +15,7 @@ from rra_cli.core.resources import check_disk, format_bytes
 from rra_cli.core.rundir import RunDir
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.errors import together
 from rra_cli.report import render
 from rra_cli.report.per_sample import write_per_sample
 from rra_cli.report.writing import write_table
@@ -86,8 +87,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     found before anything is written.
     """
     set_threads(experiment.runtime.threads)
-    device = resolve_device(experiment.runtime.device)
-    layout = lay_out(experiment)
+    device, layout = together(lambda: resolve_device(experiment.runtime.device), lambda: lay_out(experiment))
     store = Store(experiment.store_root, warn=reporter.warn)
     context = Context(store, reporter, device, experiment.runtime.memory_bytes)
     missing = missing_stages(layout, store)

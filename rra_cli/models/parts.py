@@ -35,9 +35,9 @@ def scaled(number: int, multiplier: float) -> int:
 
 
 def check_multiplier(name: str, value: float) -> None:
-    """Raises ValueError unless a width or depth multiplier is positive and finite."""
-    if not 0.0 < value < float("inf"):
-        raise ValueError(f"{name} is {value}; a positive number is needed (1 is the published size)")
+    """Raises ValueError unless a width or depth multiplier lies in (0, 64]: beyond it no memory holds the network."""
+    if not 0.0 < value <= 64.0:
+        raise ValueError(f"{name} is {value}; it lies above 0 and at most at 64 (1 is the published size)")
 
 
 def check_input(model: str, input_shape: tuple[int, int, int], fits: bool, what_fits: str) -> None:

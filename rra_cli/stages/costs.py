@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rra_cli.stages.train import TrainStage
 
 # Measured by benchmarks/stage_rates.py; see benchmarks/README.md for the machine.
-TRAINING_FLOPS = 9.0e10  # forward and backward passes
-FORWARD_FLOPS = 9.0e10
-SEARCH_FLOPS = 7.0e10  # float64 products of the exact search
-DISK_BYTES = 5.0e8
+TRAINING_FLOPS = 1.2e11  # forward and backward passes
+FORWARD_FLOPS = 1.2e11
+SEARCH_FLOPS = 6.1e10  # float64 products of the exact search
+DISK_BYTES = 3.0e8
 
 
 def training(stage: TrainStage) -> Cost:
