@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rra_cli.cli import job
-from rra_cli.cli.run import call_hydra, hydra_errors, in_folder
+from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
 from rra_cli.config.overrides import Checked
 from rra_cli.console import make_table, show
 from rra_cli.core import files
