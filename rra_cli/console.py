@@ -107,13 +107,16 @@ class _Lines:
     @contextmanager
     def task(self, title: str) -> Iterator[Progress]:
         started = last = time.monotonic()
+        first: tuple[float, int] | None = None
 
         def progress(done: int, total: int, note: str = "") -> None:
-            nonlocal last
+            nonlocal last, first
             now = time.monotonic()
+            first = (now, done) if first is None else first  # a resumed task does not begin at 0
+            since, before = first
             if now - last >= LINE_SECONDS and done < total:
                 last = now
-                left = (now - started) / done * (total - done) if done else None
+                left = (now - since) / (done - before) * (total - done) if done > before else None
                 rest = "" if left is None else f", {clock(left)} left"
                 self._say(f"{title}: {done}/{total}{rest}{f', {note}' if note else ''}")
 

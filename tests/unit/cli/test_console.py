@@ -85,6 +85,18 @@ def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     ]
 
 
+def test_the_time_left_of_a_resumed_task_does_not_count_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("rra_cli.console.time.monotonic", lambda: now)
+    with console.make_reporter("lines").task("train") as progress:
+        progress(900, 1000, "")
+        now = 40.0
+        progress(940, 1000, "")
+    assert capsys.readouterr().err.splitlines()[0] == "train: 940/1000, 1:00 left"
+
+
 @pytest.mark.parametrize("mode", ["bars", "lines"])
 def test_a_short_task_within_another_is_not_worth_a_line(
     mode: console.Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
