@@ -10,7 +10,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and gives its exit code."""
     # Threads that wait give their core away instead of spinning: on a machine that does something else as well,
-    # spinning makes small networks a hundred times slower. OpenMP reads this once, when torch is imported.
+    # spinning slows small networks down many times over. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rra_cli.cli import main as run_command
 

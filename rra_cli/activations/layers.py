@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -73,11 +72,6 @@ def example_inputs(module: nn.Module, input_shape: Sequence[int]) -> torch.Tenso
     """Two samples of zeros where the module's parameters are: enough for a dry run."""
     parameter = next(module.parameters(), None)
     return torch.zeros(2, *input_shape, device="cpu" if parameter is None else parameter.device)
-
-
-def n_features(shape: Sequence[int]) -> int:
-    """Numbers per sample of a layer with this shape of one sample."""
-    return math.prod(shape)
 
 
 def _named(module: nn.Module, reference: str, calls: Sequence[Call] | None) -> str:

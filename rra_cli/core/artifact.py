@@ -85,10 +85,6 @@ class Artifact:
         except FileNotFoundError as error:
             raise self._gone() from error
 
-    def read_json(self, name: str) -> Any:
-        """A JSON file's value."""
-        return json.loads(self.read_bytes(name))
-
     def read_array(self, name: str, *, mmap: bool = True) -> NDArray[Any]:
         """A `.npy` file's array, read-only, mapped by default. Object arrays raise ValueError, never unpickled."""
         import numpy as np

@@ -45,11 +45,6 @@ class Images:
         for split in self.dataset.splits:
             self.measured(split)
 
-    @property
-    def is_here(self) -> bool:
-        """Whether the data can be read without a download."""
-        return bool(self.dataset.checksums())
-
     def labels(self, split: Split) -> NDArray[np.int64]:
         """`(n,)` class of every measured sample."""
         return self.measured(split).labels
