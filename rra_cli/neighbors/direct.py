@@ -1,57 +1,138 @@
-"""Distances by direct difference, accumulated in float64: what the nearest neighbours' order and r1, r2 rest on."""
+"""Distances by direct difference, accumulated in float64: what every returned distance is.
+
+Pairs are evaluated a few columns at a time: a slab of these columns of all rows fits into the processor's cache, so the
+rows a pair names come from there. Gathering whole rows instead would read memory once for every pair.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 18  # elements of workspace per thread: what fits into a core's cache is fastest
-_THREADED = 1 << 10  # features from which numpy's calls are long enough for threads to gain
+from rra_cli.core.progress import Progress, silent
+from rra_cli.neighbors.pair_kernels import add_squares, find_mirrors, take_nearest
+from rra_cli.neighbors.resume import Snapshots
+from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.threads import over_rows
+
+_UNIT = 128  # columns that are added up before they join a pair's sum
+_CACHE = 1 << 23  # bytes of a slab; larger ones were slower on processors with 16 and 32 MiB of last-level cache
 
 
-def direct_distances(
-    query: NDArray[Any],
-    query_ids: NDArray[np.int64],
-    reference: NDArray[Any],
-    reference_ids: NDArray[np.int64],
+@dataclass(frozen=True)
+class Pairs:
+    """Listed pairs: row i with `ids[starts[i]:starts[i + 1]]`, ascending and distinct. starts: `(rows + 1,)` int64."""
+
+    starts: NDArray[np.int64]
+    ids: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+def distances_of(
+    queries: Rows,
+    references: Rows,
+    pairs: Pairs,
     *,
-    scale: float = 1.0,
-    threads: int = 1,
-    memory: int | None = None,
+    memory: int,
+    offset: int | None = None,
+    progress: Progress = silent,
+    snapshots: Snapshots | None = None,
 ) -> NDArray[np.float64]:
-    """The Euclidean distances of pairs of rows, times `scale` (a power of two), `(pairs,)` float64.
+    """The Euclidean distances, in scaled units, of pairs of query and reference rows, in the pairs' order.
 
-    Differences, squares and numpy's pairwise sum are taken in float64 without an expansion into norms, so the relative
-    error is a few 1e-16 whatever the offset of the data. Every pair is computed in the same order of operations
-    however the work is cut into blocks, so the result does not depend on threads, memory or device.
+    offset: query i is reference row offset + i, so that a pair listed from both sides is computed once; None: they
+    have nothing in common. Differences, squares and sums are float64 without an expansion into norms, so the relative
+    error is about 1e-16 sqrt(features) at most whatever the offset of the data; every pair is computed in the same
+    order of operations whatever the blocks, threads and memory.
     """
-    distances = np.empty(len(query_ids))
-    features = query.shape[1]
-    elements = _CHUNK if memory is None else min(_CHUNK, memory // (32 * threads))
-    pairs = max(1, elements // features)
+    if offset is None:
+        return np.sqrt(_sums(queries, references, pairs, memory, None, progress, snapshots))
+    mirrors = np.empty(len(pairs.ids), np.int64)
+    over_rows(lambda a, b: find_mirrors(pairs.starts, pairs.ids, offset, mirrors, a, b), len(pairs))
+    owned = mirrors < 0
+    where = np.cumsum(owned) - 1
+    starts = np.r_[0, np.cumsum(owned)][pairs.starts]
+    sums = _sums(queries, references, Pairs(starts, pairs.ids[owned]), memory, offset, progress, snapshots)
+    where[~owned] = where[mirrors[~owned]]
+    return np.sqrt(sums)[where]
 
-    def work(start: int, stop: int) -> None:
-        a = np.empty((pairs, features), reference.dtype)
-        b = np.empty((pairs, features), query.dtype)
-        difference = np.empty((pairs, features))
-        for at in range(start, stop, pairs):
-            m = min(pairs, stop - at)
-            np.take(reference, reference_ids[at : at + m], axis=0, out=a[:m], mode="clip")
-            np.take(query, query_ids[at : at + m], axis=0, out=b[:m], mode="clip")
-            if scale == 1.0:
-                np.subtract(a[:m], b[:m], out=difference[:m], dtype=np.float64)
-            else:  # before subtracting, which could overflow
-                np.subtract(a[:m] * scale, b[:m] * scale, out=difference[:m], dtype=np.float64)
-            np.multiply(difference[:m], difference[:m], out=difference[:m])
-            np.add.reduce(difference[:m], axis=1, out=distances[at : at + m])
 
-    if threads == 1 or features < _THREADED or len(query_ids) <= pairs:
-        work(0, len(query_ids))
+def nearest_of(pairs: Pairs, distances: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest of every row's pairs, by (distance, id): ids and distances `(rows, k)`; every row has k pairs."""
+    ids, lengths = np.empty((len(pairs), k), np.int64), np.empty((len(pairs), k))
+    over_rows(lambda a, b: take_nearest(pairs.starts, pairs.ids, distances, ids, lengths, a, b), len(pairs))
+    return ids, lengths
+
+
+def _sums(
+    queries: Rows,
+    references: Rows,
+    pairs: Pairs,
+    memory: int,
+    offset: int | None,
+    progress: Progress,
+    snapshots: Snapshots | None,
+) -> NDArray[np.float64]:
+    kept = None if snapshots is None else snapshots.restore()
+    done, sums = (0, np.zeros(len(pairs.ids))) if kept is None else (kept[0], kept[1][0])
+    used = np.zeros(len(references), bool)
+    used[pairs.ids] = True
+    apart = offset is None or int(used.sum()) + len(pairs) < len(references)
+    if apart or offset is None:  # only the rows that some pair names
+        wanted = np.flatnonzero(used)
+        ids = (np.cumsum(used) - 1)[pairs.ids]
+        slabs = [_Slab(queries, None), _Slab(references, wanted)]
     else:
-        bounds = np.linspace(0, len(query_ids), 4 * threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, bounds[:-1], bounds[1:]))
-    return np.sqrt(distances, out=distances)
+        ids = pairs.ids
+        slabs = [_Slab(references, None)]
+    features = references.features
+    unit = min(_UNIT, -(-features // 16) * 16)
+    rows = sum(len(slab) for slab in slabs)
+    each = 8 * rows * unit  # bytes of one unit of columns, at most
+    width = unit * max(1, min(_CACHE, memory // 4) // each)
+    # What lies on disk is read in longer stretches than what the cache holds.
+    stretch = max(width, unit * (memory // 4 // each)) if slabs[0].on_disk else width
+    for begin in range(done, features, stretch):
+        end = min(features, begin + stretch)
+        held = [slab.read(begin, end) for slab in slabs] if stretch > width else None
+        for start in range(begin, end, width):
+            stop = min(end, start + width)
+            if held is None:
+                parts = [slab.read(start, stop) for slab in slabs]
+            else:
+                parts = [part[:, start - begin : stop - begin] for part in held]
+            parts = [_padded(part, unit) for part in parts]
+            left = parts[0] if len(parts) > 1 or offset is None else parts[0][offset : offset + len(pairs)]
+            right = parts[-1]
+            over_rows(lambda a, b, x=left, y=right: add_squares(x, y, unit, pairs.starts, ids, sums, a, b), len(pairs))
+        progress(end, features, "")
+        if snapshots is not None and snapshots.due(4.0 * len(pairs.ids) * (end - begin)):
+            snapshots.keep([sums], end)
+    return sums
+
+
+@dataclass(frozen=True)
+class _Slab:
+    rows: Rows
+    positions: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.positions is None else len(self.positions)
+
+    @property
+    def on_disk(self) -> bool:
+        return isinstance(self.rows.data, np.memmap)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        return self.rows.columns(start, stop, self.positions)
+
+
+def _padded(part: NDArray[Any], unit: int) -> NDArray[Any]:
+    """Whole units of columns, contiguous; zeros add nothing to a difference."""
+    missing = -part.shape[1] % unit
+    return np.pad(part, ((0, 0), (0, missing))) if missing else np.ascontiguousarray(part)

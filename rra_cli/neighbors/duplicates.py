@@ -10,52 +10,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.neighbors.pair_kernels import put_copies_in
+from rra_cli.neighbors.threads import over_rows
+
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-def expand_self(
-    positions: NDArray[np.int64], distances: NDArray[np.float64], group: NDArray[np.int64], k: int
+def expand(
+    positions: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    group: NDArray[np.int64],
+    k: int,
+    *,
+    queries: NDArray[np.int64],
+    own: NDArray[np.int64] | None = None,
 ) -> Found:
-    """The graph of all n rows from that of their u distinct rows `(u, k')`, k' = min(k, u - 1); self excluded.
+    """The k nearest rows by (distance, id), `(q, k)`, from the nearest distinct rows `(s, k')`.
 
-    group: `(n,)` which distinct row each row is. Returns ids and distances `(n, k)`.
+    group: `(n,)` which distinct row each reference row is. queries: `(q,)` row of `positions` that each query is. own:
+    `(q,)` the query's own row, which is left out while its copies come first; None leaves none out.
     """
-    members = _members(group)
-    ids, lengths = np.empty((len(group), k), np.int64), np.empty((len(group), k))
-    for own, rows in enumerate(members):
-        near, far = _merge(members, np.r_[own, positions[own]], np.r_[0.0, distances[own]], k + 1)
-        for row in rows.tolist():
-            keep = np.flatnonzero(near != row)[:k]
-            ids[row], lengths[row] = near[keep], far[keep]
-    return ids, lengths
-
-
-def expand_reference(
-    positions: NDArray[np.int64], distances: NDArray[np.float64], group: NDArray[np.int64], k: int
-) -> Found:
-    """The graph of queries `(n, k)` from their nearest distinct reference rows `(n, k')`; group `(n_reference,)`."""
-    members = _members(group)
-    ids, lengths = np.empty((len(positions), k), np.int64), np.empty((len(positions), k))
-    for row in range(len(positions)):
-        ids[row], lengths[row] = _merge(members, positions[row], distances[row], k)
-    return ids, lengths
-
-
-def _members(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The row ids of every group, ascending."""
     order = np.argsort(group, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(group))[:-1])
-
-
-def _merge(
-    members: list[NDArray[np.int64]], groups: NDArray[np.int64], distances: NDArray[np.float64], count: int
-) -> Found:
-    """The `count` nearest rows of these groups by (distance, id)."""
-    parts = [members[g][:count] for g in groups.tolist()]
-    sizes = np.array([len(part) for part in parts])
-    # Groups beyond the distance at which there are enough rows cannot contribute.
-    enough = int(np.searchsorted(np.cumsum(sizes), count))
-    last = int(np.searchsorted(distances, distances[min(enough, len(parts) - 1)], side="right"))
-    ids, lengths = np.concatenate(parts[:last]), np.repeat(distances[:last], sizes[:last])
-    order = np.lexsort((ids, lengths))[:count]
-    return ids[order], lengths[order]
+    starts = np.r_[0, np.cumsum(np.bincount(group))]
+    mine = np.full(len(queries), -1) if own is None else own
+    groups = np.full(len(queries), -1) if own is None else group[own]
+    ids, lengths = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
+    over_rows(
+        lambda a, b: put_copies_in(
+            positions, distances, order, starts, queries[a:b], mine[a:b], groups[a:b], ids[a:b], lengths[a:b]
+        ),
+        len(queries),
+    )
+    return ids, lengths

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import free_memory
 from rra_cli.neighbors.arguments import as_count, resolve_device
-from rra_cli.neighbors.duplicates import expand_reference, expand_self
-from rra_cli.neighbors.engine import Engine
+from rra_cli.neighbors.duplicates import Found, expand
+from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.resume import BlockStore, fingerprint
 from rra_cli.neighbors.rows import Rows, as_matrix, groups_of_duplicates, scan
 from rra_cli.neighbors.search import search
+
+if TYPE_CHECKING:
+    import torch
 
 
 def exact_neighbors(
@@ -49,42 +52,93 @@ def exact_neighbors(
         raise InputError(
             f"activations and reference must have the same features, got {data.shape[1]} and {other.shape[1]}"
         )
-    target = resolve_device(device)
-    budget = free_memory() // 4 if memory is None else as_count(memory, "memory")
-    here = scan(data, budget)
-    exclude = other is None
-    source, there = (data, here) if other is None else (other, scan(other, budget, "reference"))
-    scale = min(here.scale, there.scale)
-    groups = groups_of_duplicates(there.digests)
-    references = Rows(source, scale, there.mean * scale, None if groups is None else groups[0])
-    queries = references if exclude else Rows(data, scale, references.centre)
-    n_unique = len(references)
+    target, budget = resolve_device(device), _budget(memory)
+    indices, distances = _find(data, other, k, (0, len(data)), target, budget, progress, work)
+    source = data if other is None else other
+    small = len(source) <= np.iinfo(np.int32).max
+    return NeighborGraph(
+        indices.astype(np.int32 if small else np.int64), distances, 1.0, len(source), other is None, engine="exact"
+    )
+
+
+def exact_rows(
+    activations: ArrayLike,
+    k: int,
+    start: int,
+    stop: int,
+    *,
+    device: str = "cpu",
+    memory: int | None = None,
+    progress: Progress = silent,
+    work: Path | None = None,
+) -> Found:
+    """Rows start..stop of `exact_neighbors(activations, k)`: ids `(stop - start, k)` int64 and distances float64.
+
+    Raises `InputError` as it does, and where the rows are not among those there are.
+    """
+    data = as_matrix(activations)
+    k = checked_k(k, len(data), None)
+    if not 0 <= start < stop <= len(data):
+        raise InputError(f"rows {start}..{stop} are not among the {len(data)} samples")
+    return _find(data, None, k, (start, stop), resolve_device(device), _budget(memory), progress, work)
+
+
+def _budget(memory: int | None) -> int:
+    return free_memory() // 4 if memory is None else as_count(memory, "memory")
+
+
+def _find(
+    data: NDArray[Any],
+    other: NDArray[Any] | None,
+    k: int,
+    span: tuple[int, int],
+    device: torch.device,
+    memory: int,
+    progress: Progress,
+    work: Path | None,
+) -> Found:
+    """The k nearest of rows start..stop of `data`: among `other`, or among themselves without self."""
+    start, stop = span
+    here = scan(data, memory)
+    source, there = (data, here) if other is None else (other, scan(other, memory, "reference"))
+    scale, unit = min(here.scale, there.scale), min(here.unit, there.unit)
+    groups = groups_of_duplicates(source, there.hashes)
+    distinct = None if groups is None else groups[0]
+    references = Rows(source, scale, there.mean * scale, distinct, unit)
+    own, offset = None, None
+    if other is not None:
+        queries = replace(references, data=data, ids=None).part(start, stop)
+    else:  # distinct rows, of which each query is one
+        positions = np.arange(start, stop) if groups is None else np.unique(groups[1][start:stop])
+        own = positions
+        offset = int(positions[0]) if positions[-1] - positions[0] + 1 == len(positions) else None
+        whole = offset == 0 and len(positions) == len(references)
+        queries = references if whole else references.take(positions)
+        if offset is not None and not whole:
+            queries = references.part(offset, offset + len(positions))
+    reach = min(k, len(references) - (other is None))
     store = None
     if work is not None:
-        name = fingerprint(here.digests, there.digests, k, exclude)
-        store = BlockStore.for_search(work, name, len(queries), n_unique, references.features)
-    indices, distances = search(
-        queries,
-        references,
-        min(k, n_unique - exclude),
-        own=np.arange(n_unique) if exclude else None,
-        device=target,
-        memory=budget,
-        progress=progress,
-        store=store,
-    )
+        name = fingerprint(here.hashes, there.hashes, k, span, other is None, references.features)
+        store = BlockStore.for_search(work, name, len(queries), len(references), references.features)
+    options: dict[str, Any] = {"own": own, "memory": memory, "progress": progress, "store": store}
+    if device.type == "cpu":
+        found = search(queries, references, reach, offset=offset, **options)
+    else:
+        from rra_cli.neighbors.device_search import device_search
+
+        found = device_search(queries, references, reach, device=device, **options)
     if groups is not None:
-        expand = expand_self if exclude else expand_reference
-        indices, distances = expand(indices, distances, groups[1], k)
+        asked = np.arange(stop - start) if own is None else np.searchsorted(own, groups[1][start:stop])
+        rows = None if own is None else np.arange(start, stop)
+        found = expand(*found, groups[1], k, queries=asked, own=rows)
+    indices, distances = found
     if scale != 1.0:
         with np.errstate(over="ignore"):
             distances = distances / scale
         if not np.isfinite(distances).all():
             raise InputError("some distances are too large for float64", "divide the activations by a constant")
-    small = len(source) <= np.iinfo(np.int32).max
-    return NeighborGraph(
-        indices.astype(np.int32 if small else np.int64), distances, 1.0, len(source), exclude, engine="exact"
-    )
+    return indices, distances
 
 
 def checked_k(k: int, n: int, reference: NDArray[Any] | None) -> int:
@@ -97,11 +151,28 @@ def checked_k(k: int, n: int, reference: NDArray[Any] | None) -> int:
     return k
 
 
+def exact_rows(
+    activations: ArrayLike,
+    k: int,
+    start: int,
+    stop: int,
+    *,
+    device: str = "cpu",
+    memory: int | None = None,
+    progress: Progress = silent,
+    work: Path | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """TEMPORARY (shards helper): the lead's own version replaces this one."""
+    graph = exact_neighbors(activations, k, device=device, memory=memory, progress=progress, work=work)
+    return graph.indices[start:stop].astype(np.int64), graph.distances[start:stop]
+
+
 @dataclass(frozen=True)
-class ExactEngine(Engine):
+class ExactEngine(ShardedEngine):
     """Exact search by float64 matrix products in blocks, uncertain and nearest pairs by direct difference."""
 
     name: ClassVar[str] = "exact"
+    uses_device: ClassVar[bool] = True
 
     @property
     def prefix_stable(self) -> bool:
@@ -118,3 +189,17 @@ class ExactEngine(Engine):
         progress: Progress = silent,
     ) -> NeighborGraph:
         return exact_neighbors(activations, k, device=device, memory=memory, work=work, progress=progress)
+
+    def search_rows(
+        self,
+        activations: NDArray[np.floating],
+        k: int,
+        start: int,
+        stop: int,
+        *,
+        device: str = "cpu",
+        memory: int | None = None,
+        work: Path | None = None,
+        progress: Progress = silent,
+    ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+        return exact_rows(activations, k, start, stop, device=device, memory=memory, work=work, progress=progress)

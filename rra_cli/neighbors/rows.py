@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.neighbors.graph import InputError
+from rra_cli.neighbors.threads import over_rows
 
 # Squares and their sums over at most 2^40 features stay within float64 for values in this range (as powers of two).
 _SMALLEST, _LARGEST = -400, 480
@@ -41,13 +41,14 @@ def as_matrix(activations: ArrayLike, what: str = "activations") -> NDArray[Any]
 class Scan:
     """What one pass over all rows finds.
 
-    scale: power of two that brings them into a safe range. mean: of every column, unscaled. digests: one for each row,
-    equal for equal rows.
+    scale: power of two that brings their squares into the range of float64. unit: power of two that brings them, centred,
+    into -1..1. mean: of every column, unscaled. hashes: one for each row, equal for equal rows.
     """
 
     scale: float
+    unit: float
     mean: NDArray[np.float64]
-    digests: list[bytes]
+    hashes: NDArray[np.uint64]
 
 
 def blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
@@ -57,47 +58,65 @@ def blocks(n: int, rows: int) -> Iterator[tuple[int, int]]:
         yield start, min(n, start + rows)
 
 
+def native(block: NDArray[Any]) -> NDArray[Any]:
+    """The block as contiguous float32 where that holds its values exactly, else float64."""
+    small = block.dtype.itemsize <= 2 or (block.dtype.kind == "f" and block.dtype.itemsize == 4)
+    return np.ascontiguousarray(block, np.float32 if small else np.float64)
+
+
 def scan(data: NDArray[Any], memory: int, what: str = "activations") -> Scan:
     """Reads every row once. Raises `InputError` where rows hold NaN or infinity, saying how many."""
+    from rra_cli.neighbors.row_kernels import scan_rows
+
     n, features = data.shape
-    bad, first, largest = 0, -1, 0.0
-    digests: list[bytes] = []
-    total = np.zeros(features)
-    for start, stop in blocks(n, memory // (64 * features)):
-        raw = np.ascontiguousarray(data[start:stop])
-        # Adding zero turns -0.0 into 0.0, so that equal rows have equal bytes.
-        digests += [hashlib.blake2b(row, digest_size=16).digest() for row in np.add(raw, np.zeros((), raw.dtype))]
-        block = raw.astype(np.float64)
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            first = start + int(np.argmin(finite)) if bad == 0 else first
-            bad += int((~finite).sum())
-            continue
-        largest = max(largest, float(block.max()), -float(block.min()))
-        total += np.divide(block, n, out=block).sum(axis=0)
-    if bad:
+    finite, largest, hashes = np.empty(n, bool), np.empty(n), np.empty(n, np.uint64)
+    # A fixed division, so that the mean is the same for any number of threads and any memory.
+    pieces = list(blocks(n, -(-n // 64)))
+    totals = np.zeros((len(pieces), features)) if len(pieces) * features < 1 << 24 else np.zeros((1, features))
+    rows = max(1, min(1 << 22, memory // 64) // (8 * features))
+
+    def work(first: int, last: int) -> None:
+        for piece in range(first, last):
+            for a, b in blocks(pieces[piece][1] - pieces[piece][0], rows):
+                at, end = pieces[piece][0] + a, pieces[piece][0] + b
+                block = native(data[at:end])
+                bits = block.view(np.uint32 if block.itemsize == 4 else np.uint64)
+                total = totals[piece % len(totals)]
+                scan_rows(block, bits, 1.0 / n, finite[at:end], largest[at:end], hashes[at:end], total)
+
+    if len(totals) == len(pieces):
+        over_rows(work, len(pieces))
+    else:
+        work(0, len(pieces))
+    bad = np.flatnonzero(~finite)
+    if len(bad):
         raise InputError(
-            f"{what} must be finite, but {bad} of {n} rows hold NaN or infinity (the first is row {first})",
+            f"{what} must be finite, but {len(bad)} of {n} rows hold NaN or infinity (the first is row {bad[0]})",
             "remove these samples, or look for an overflow where the activations were made",
         )
-    exponent = int(np.frexp(largest)[1]) if largest else 0
+    top = float(largest.max())
+    exponent = int(np.frexp(top)[1]) if top else 0
     shift = 0
     if exponent > _LARGEST:
         shift = _LARGEST - exponent
-    elif largest and exponent < _SMALLEST:
+    elif top and exponent < _SMALLEST:
         shift = min(-exponent, 1000)
-    scale = float(np.ldexp(1.0, shift))
-    return Scan(scale, total, digests)
+    unit = float(np.ldexp(1.0, min(-exponent - 1, 1000)))
+    return Scan(float(np.ldexp(1.0, shift)), unit, totals.sum(axis=0), hashes)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a matrix (`ids`; all where None), scaled by a power of two; `centre` is in scaled units."""
+    """Some rows of a matrix (`ids`; all where None), scaled by a power of two; `centre` is in scaled units.
+
+    unit: power of two that brings the centred rows into -1..1.
+    """
 
     data: NDArray[Any]
     scale: float
     centre: NDArray[np.float64]
     ids: NDArray[np.int64] | None = None
+    unit: float = 1.0
 
     def __len__(self) -> int:
         return len(self.data) if self.ids is None else len(self.ids)
@@ -106,28 +125,78 @@ class Rows:
     def features(self) -> int:
         return int(self.data.shape[1])
 
+    @property
+    def unit_centre(self) -> NDArray[np.float64]:
+        """The centre in units of `unit`."""
+        return self.centre * (self.unit / self.scale)
+
+    def take(self, positions: NDArray[np.int64]) -> Rows:
+        """The rows at these positions."""
+        return replace(self, ids=self.in_data(positions))
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Rows start..stop of these."""
+        if self.ids is None:
+            return replace(self, data=self.data[start:stop])
+        return replace(self, ids=self.ids[start:stop])
+
+    def native_blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Rows start..stop as they are, in float32 or float64, a few at a time: (start, stop, `(rows, features)`)."""
+        for at, end in blocks(stop - start, (1 << 21) // self.features):
+            yield start + at, start + end, native(self._raw(start + at, start + end))
+
     def centred(self, start: int, stop: int) -> NDArray[np.float64]:
         """Rows start..stop as float64, `(stop - start, features)`, scaled and with the centre subtracted."""
-        raw = self.data[start:stop] if self.ids is None else self.data[self.ids[start:stop]]
-        block = np.asarray(raw).astype(np.float64)
+        block = np.asarray(self._raw(start, stop)).astype(np.float64)
         if self.scale != 1.0:
             block *= self.scale
         block -= self.centre
         return block
+
+    def columns(self, start: int, stop: int, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Columns start..stop of all rows (of those at `positions`), scaled, float32 or float64, `(rows, columns)`."""
+        ids = self.ids if positions is None else self.in_data(positions)
+        n = len(self.data) if ids is None else len(ids)
+        out = np.empty((n, stop - start), native(self.data[:0]).dtype)
+
+        def work(a: int, b: int) -> None:
+            out[a:b] = self.data[a:b, start:stop] if ids is None else self.data[ids[a:b], start:stop]
+            if self.scale != 1.0:
+                out[a:b] *= self.scale
+
+        over_rows(work, n)
+        return out
+
+    def _raw(self, start: int, stop: int) -> NDArray[Any]:
+        return self.data[start:stop] if self.ids is None else self.data[self.ids[start:stop]]
 
     def in_data(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row numbers in `data` of these positions."""
         return positions if self.ids is None else self.ids[positions]
 
 
-def groups_of_duplicates(digests: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Equal rows: (lowest id of every group, ascending `(groups,)`; group of every row `(n,)`); None without any."""
-    group_of: dict[bytes, int] = {}
-    first: list[int] = []
-    group = np.empty(len(digests), np.int64)
-    for row, digest in enumerate(digests):
-        found = group_of.setdefault(digest, len(first))
-        if found == len(first):
-            first.append(row)
-        group[row] = found
-    return None if len(first) == len(digests) else (np.array(first, np.int64), group)
+def groups_of_duplicates(
+    data: NDArray[Any], hashes: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Equal rows: (lowest id of every group, ascending `(groups,)`; group of every row `(n,)`); None without any.
+
+    Rows with equal hashes are compared, so that a collision does no harm.
+    """
+    order = np.argsort(hashes, kind="stable")
+    same = hashes[order[1:]] == hashes[order[:-1]]
+    if not same.any():
+        return None
+    first = np.arange(len(data))
+    starts = np.flatnonzero(np.r_[True, ~same])
+    stops = np.r_[starts[1:], len(data)]
+    shared = stops - starts > 1
+    for start, stop in zip(starts[shared].tolist(), stops[shared].tolist(), strict=True):
+        heads: list[int] = []  # one for each different row among those of this hash
+        for row in order[start:stop].tolist():
+            head = next((other for other in heads if np.array_equal(data[other], data[row])), None)
+            if head is None:
+                heads.append(row)
+            else:
+                first[row] = head
+    lowest, group = np.unique(first, return_inverse=True)
+    return None if len(lowest) == len(data) else (lowest, group.astype(np.int64))

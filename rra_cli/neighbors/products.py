@@ -1,0 +1,204 @@
+"""The first pass: products of rounded rows, with a bound of what rounding did to every distance.
+
+For rows x, y and what is kept of them, x^ and y^, |d(x, y) - d(x^, y^)| <= |x - x^| + |y - y^| (triangle inequality),
+and d(x^, y^)^2 = |x^|^2 + |y^|^2 - 2 x^.y^ with a relative error of the squared norms that depends on how the product is
+summed: none for eight-bit integers, whose products and sums are exact in int32, and at most g = d u / (1 - d u) for any
+order of summation in floating point (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5).
+
+Two eight-bit parts a row, x^ = s (q1 + q2 / 254), are about 16 bits (Ozaki et al. 2012 split matrices in this way for
+exact products); the product of the two second parts is left out and bounded by their norms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.row_kernels import round_rows
+from rra_cli.neighbors.threads import over_rows
+
+if TYPE_CHECKING:
+    import torch
+
+# 127^2 times this still fits into an int32.
+_INT32_FEATURES = 131_072
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Some consecutive rows, rounded. facts: `(rows, 4)`, see `round_rows`. parts: the matrices of the products."""
+
+    start: int
+    facts: NDArray[np.float64]
+    parts: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def slice(self, start: int, stop: int) -> Panel:
+        """Rows start..stop of it."""
+        return Panel(self.start + start, self.facts[start:stop], tuple(part[start:stop] for part in self.parts))
+
+
+class Product(ABC):
+    """One precision of the first pass. bytes: of a rounded number. count: of matrix products for a tile."""
+
+    name: str
+    bytes: int
+    count: int
+
+    @abstractmethod
+    def error(self, features: int) -> float:
+        """Error of a squared distance of rounded rows, relative to the sum of their squared norms."""
+
+    @abstractmethod
+    def round(self, rows: Rows, start: int, stop: int) -> Panel:
+        """Rows start..stop, rounded."""
+
+    @abstractmethod
+    def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """Products `(m, n)` of all rows of two panels, and of their second parts crosswise (no rows without)."""
+
+
+_NO_CROSS = np.empty((0, 0), np.int32)
+
+
+class Int8(Product):
+    """Eight bits a number, a scale for each row."""
+
+    name, bytes, count = "int8", 1, 1
+
+    def error(self, features: int) -> float:
+        return 8 * (features + 16) * 2.0**-53
+
+    def round(self, rows: Rows, start: int, stop: int) -> Panel:
+        import torch
+
+        first = np.empty((stop - start, rows.features), np.int8)
+        second = np.empty((stop - start if self.count > 1 else 0, rows.features), np.int8)
+        facts = np.empty((stop - start, 4))
+        scale, centre = rows.unit, rows.unit_centre
+
+        def work(a: int, b: int) -> None:
+            for at, end, block in rows.native_blocks(start + a, start + b):
+                i, j = at - start, end - start
+                round_rows(block, scale, centre, first[i:j], second[i:j], facts[i:j])
+
+        over_rows(work, stop - start)
+        parts = (first, second) if self.count > 1 else (first,)
+        return Panel(start, facts, tuple(torch.from_numpy(part) for part in parts))
+
+    def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        return self._integers("first", [(left.parts[0], right.parts[0])]), _NO_CROSS
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, torch.Tensor] = {}
+
+    def _integers(self, use: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> NDArray[Any]:
+        """The exact sum of products a b', `(m, n)`: int32 where it fits, else float64."""
+        import torch
+
+        m, n, features = len(pairs[0][0]), len(pairs[0][1]), pairs[0][0].shape[1]
+        if use not in self._buffers or self._buffers[use].numel() < m * n:
+            self._buffers[use] = torch.empty(m * n, dtype=torch.int32)
+        out = self._buffers[use][: m * n].view(m, n)  # one allocation for all tiles: fresh memory costs page faults
+        step = _INT32_FEATURES // len(pairs)
+        if features <= step:
+            torch._int_mm(pairs[0][0], pairs[0][1].T, out=out)
+            for a, b in pairs[1:]:
+                out += torch._int_mm(a, b.T)
+            return out.numpy()
+        total = np.zeros((m, n))
+        for start in range(0, features, step):
+            for a, b in pairs:
+                total += torch._int_mm(a[:, start : start + step], b[:, start : start + step].T, out=out).numpy()
+        return total
+
+
+class TwiceInt8(Int8):
+    """Two eight-bit parts a number: about 16 bits."""
+
+    name, bytes, count = "2 x int8", 2, 3
+
+    def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        (a1, a2), (b1, b2) = left.parts, right.parts
+        return self._integers("first", [(a1, b1)]), self._integers("cross", [(a1, b2), (a2, b1)])
+
+
+class Float(Product):
+    """Floating-point numbers as they are."""
+
+    count = 1
+
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = np.dtype(dtype)
+        self.name, self.bytes = self._dtype.name, self._dtype.itemsize
+
+    def error(self, features: int) -> float:
+        unit = float(np.finfo(self._dtype).eps) / 2
+        return 1.01 * (features + 16) * unit / (1 - (features + 16) * unit) + 8 * (features + 16) * 2.0**-53
+
+    def round(self, rows: Rows, start: int, stop: int) -> Panel:
+        import torch
+
+        kept = np.empty((stop - start, rows.features), self._dtype)
+        facts = np.ones((stop - start, 4))
+
+        def work(a: int, b: int) -> None:
+            for at, end, block in rows.native_blocks(start + a, start + b):
+                i, j = at - start, end - start
+                exact = block * rows.unit - rows.unit_centre
+                kept[i:j] = exact
+                back = kept[i:j].astype(np.float64)
+                left = np.sqrt(np.einsum("ij,ij->i", exact - back, exact - back))
+                facts[i:j, 1] = np.einsum("ij,ij->i", back, back)
+                facts[i:j, 2] = left * (1 + 1e-9) + 1e-15 * np.sqrt(np.einsum("ij,ij->i", exact, exact))
+
+        over_rows(work, stop - start)
+        facts[:, 2] += 1e-18 * np.sqrt(rows.features)  # products that underflow in single precision
+        facts[:, 3] = 0.0
+        return Panel(start, facts, (torch.from_numpy(kept),))
+
+    def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        return (left.parts[0] @ right.parts[0].T).numpy(), _NO_CROSS
+
+
+@lru_cache(maxsize=1)
+def integer_rate() -> float:
+    """Multiply-adds a second of eight-bit products here, measured once; 0 where they are not exact."""
+    import torch
+
+    a = torch.full((512, 4096), 127, dtype=torch.int8)
+    a[::2] = -127
+    try:
+        exact = (a[:, :].double() @ a.double().T).to(torch.int32)
+        if not torch.equal(torch._int_mm(a, a.T), exact):
+            return 0.0  # some processors saturate sums of products
+    except RuntimeError:
+        return 0.0
+    return _rate(lambda: torch._int_mm(a, a.T), a)
+
+
+@lru_cache(maxsize=2)
+def float_rate(name: str) -> float:
+    """Multiply-adds a second of float32 or float64 products here, measured once."""
+    import torch
+
+    a = torch.ones((512, 1024), dtype=getattr(torch, name))
+    return _rate(lambda: a @ a.T, a)
+
+
+def _rate(product: Any, a: torch.Tensor) -> float:
+    seconds = []
+    for _ in range(3):
+        begin = perf_counter()
+        product()
+        seconds.append(perf_counter() - begin)
+    return len(a) ** 2 * a.shape[1] / min(seconds)
