@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.core import files
-from rra_cli.core.progress import Reporter, clock
+from rra_cli.core.progress import Progress, Reporter, clock
 from rra_cli.core.provenance import provenance
 from rra_cli.core.resources import check_disk, format_bytes
 from rra_cli.core.rundir import RunDir
@@ -21,9 +21,11 @@ from rra_cli.report.per_sample import write_per_sample
 from rra_cli.report.writing import write_table
 from rra_cli.stages.budget import Missing, captures_of, missing_stages, total
 from rra_cli.stages.capture import LayerCapture
-from rra_cli.stages.device import resolve_device, set_threads
+from rra_cli.stages.device import resolve_device, set_threads, side_by_side
+from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
+from rra_cli.stages.side_by_side import build_side_by_side
 from rra_cli.stages.stage import Context, Cost, Stage, State, ensure
 from rra_cli.stages.tabulate import Tabulator
 
@@ -48,11 +50,13 @@ class PlanRow:
 class Plan:
     """The stages that a run would walk, in its order, each piece of work once, and what building the missing takes.
 
-    total: seconds, the peak of memory, and the peak of what is added to the disk, which `run` asks for.
+    total: seconds, the peak of memory, and the peak of what is added to the disk, which `run` asks for. notes: what a
+    person should know before they start.
     """
 
     rows: tuple[PlanRow, ...]
     total: Cost
+    notes: tuple[str, ...] = ()
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -77,7 +81,7 @@ def plan(experiment: Experiment) -> Plan:
                 key=stage.unit[1],
             )
         )
-    return Plan(tuple(rows), total(missing, layout, store))
+    return Plan(tuple(rows), total(missing, layout, store), tuple(layout.notes))
 
 
 def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Mapping[str, Any]) -> None:
@@ -89,7 +93,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     set_threads(experiment.runtime.threads)
     device, layout = together(lambda: resolve_device(experiment.runtime.device), lambda: lay_out(experiment))
     store = Store(experiment.store_root, warn=reporter.warn)
-    context = Context(store, reporter, device, experiment.runtime.memory_bytes)
+    context = Context(store, reporter, device, experiment.runtime.memory_bytes, side_by_side(device))
     missing = missing_stages(layout, store)
     needed = total(missing, layout, store)
     if missing:
@@ -109,7 +113,16 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
             disk, memory = format_bytes(needed.disk_bytes), format_bytes(needed.memory_bytes)
             reporter.note(f"needs about {disk} of disk, {memory} of memory, about {clock(needed.seconds)}")
         _walk(layout, context, run_dir)
+        if layout.shards:
+            store.tidy(dict.fromkeys(spec for shard in layout.shards for spec in shard.claims))
+            shard = layout.shards[0]
+            done = f"shard {shard.shard} of {shard.graph.shards.count} of all graphs is in the store"
+            reporter.note(f"{done}; when all are, the same command without neighbors.shard merges them and goes on")
+            run_dir.status("done", "", message=done)
+            return
         store.tidy(dict.fromkeys(spec for stage in layout.stages for spec in stage.claims))
+        for graph in layout.graphs:
+            graph.tidy(store)
         run_dir.status("running", "report")
         _write_tables(layout, store, run_dir)
         run_dir.write_manifest(store, [found for stage in layout.stages for found in stage.artifacts(store)])
@@ -131,23 +144,37 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
         graphs = list(dict.fromkeys(need for target in missing for need in target.needs if not need.done(store)))
-        for what, stages in (("graphs", graphs), ("metrics", missing)):
+        names = ("layers", "graph shards") if layout.shards else ("graphs", "metrics")
+        for what, stages in zip(names, (graphs, missing), strict=True):
             if stages:
                 with context.reporter.task(f"{what} of {walk.title}") as progress:
-                    for done, stage in enumerate(stages):
-                        progress(done, len(stages), stage.label)
-                        run_dir.status("running", stage.title)
-                        ensure(stage, context)
-                    progress(len(stages), len(stages), "")
+                    _build(stages, context, run_dir, progress)
         if freed:
             # Once more what stayed for another run: it may have ended, or been found dead, in the meantime.
             specs = [spec for capture in captures_of(walk) for spec in capture.specs]
             left = store.free_all([*left, *specs], run_id=run_dir.id)
 
 
+def _build(stages: Sequence[Stage], context: Context, run_dir: RunDir, progress: Progress) -> None:
+    """One after the other; graphs that are searched on devices side by side where there are several."""
+
+    def begin(done: int, stage: Stage) -> None:
+        progress(done, len(stages), stage.label)
+        run_dir.status("running", stage.title)
+
+    several = len(context.devices) > 1
+    graphs = [s for s in stages if several and isinstance(s, GraphStage) and s.engine.uses_device]
+    if graphs:
+        build_side_by_side(graphs, context, begin)
+    for done, stage in enumerate([stage for stage in stages if stage not in graphs], len(graphs)):
+        begin(done, stage)
+        ensure(stage, context)
+    progress(len(stages), len(stages), "")
+
+
 def _freed(layout: Layout) -> list[LayerCapture]:
     """The captures that are removed once they are measured."""
-    return layout.captures if layout.experiment.activations.keep == "until_measured" else []
+    return layout.captures if layout.frees else []
 
 
 def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:

@@ -18,6 +18,7 @@ from rra_cli.activations.hooks import Call, Taps, trace, undisturbed
 from rra_cli.activations.layers import resolve, resolve_layers
 from rra_cli.activations.naming import LABELS, layer_file
 from rra_cli.activations.pooling import Pool, Pooling, pool_tensor, pooled_shape
+from rra_cli.activations.projection import Projection, Projector
 from rra_cli.activations.stream import Captured, Request, feature_shapes, stream
 from rra_cli.activations.writer import LayerWriter
 from rra_cli.core import files
@@ -34,6 +35,7 @@ def capture(
     *,
     layers: str | Sequence[str] = "*",
     pooling: Pool | Pooling = "none",
+    reduce: int | Projection | None = None,
     device: str | torch.device | None = None,
 ) -> Path:
     """Writes the layers of a network for all samples of a loader; returns the folder, written whole or not at all.
@@ -42,7 +44,9 @@ def capture(
     with integer labels `(n,)`; its length need not be known. path: a folder that does not exist or is empty.
     layers: "*" is the input and all leaf modules that are called; else one or more dotted names or globs
     (`activations.layers.resolve_layers`) and "input". pooling: none, cls, mean or last, on layers `(n, tokens,
-    features)`. device: where it runs (default: where the network is); the network is moved back afterwards.
+    features)`. reduce: layers of more features become `(n, reduce)` by a random projection (an
+    `activations.projection.Projection` sets its seed). device: where it runs (default: where the network is); the
+    network is moved back afterwards.
 
     The folder holds `000_<layer>.npy`, `001_<layer>.npy`, ... in the order of execution and `labels.npy`; the arrays
     are float32 (float64 where the layer is), `(n, features)`, `(n, tokens, features)` or `(n, c, h, w)` as the layer
@@ -57,6 +61,7 @@ def capture(
     folder that is not empty or cannot be written, and a device that is missing.
     """
     pooled_by = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
+    projector = None if reduce is None else Projector(reduce if isinstance(reduce, Projection) else _projection(reduce))
     patterns = [layers] if isinstance(layers, str) else list(layers)
     if not patterns:
         raise UserError("layers is empty: there is nothing to capture", 'use layers="*" for all of them')
@@ -70,7 +75,7 @@ def capture(
         with files.explained(target):
             temporary.mkdir(parents=True)
         module.to(place)
-        _fill(temporary, module, loader, patterns, pooled_by, place)
+        _fill(temporary, module, loader, patterns, pooled_by, projector, place)
         files.publish_folder(temporary, target)
     except FileExistsError:
         raise _occupied(target) from None
@@ -82,7 +87,13 @@ def capture(
 
 
 def _fill(
-    folder: Path, module: nn.Module, loader: Iterable[Any], patterns: Sequence[str], pooling: Pooling, at: torch.device
+    folder: Path,
+    module: nn.Module,
+    loader: Iterable[Any],
+    patterns: Sequence[str],
+    pooling: Pooling,
+    projector: Projector | None,
+    at: torch.device,
 ) -> None:
     """Writes all layers and labels into a folder that nobody looks at yet."""
     if next(module.children(), None) is None:
@@ -93,8 +104,11 @@ def _fill(
     taps: Taps | None = None
 
     def receive(reference: str, values: torch.Tensor) -> None:
-        is_pooled = pooled_shape(values.shape[1:], pooling) != tuple(values.shape[1:])
-        writers[reference].append(pool_tensor(values, pooling) if is_pooled else values)
+        if pooled_shape(values.shape[1:], pooling) != tuple(values.shape[1:]):
+            values = pool_tensor(values, pooling)
+        if projector is not None and projector.projection.applies_to(values[0].numel()):
+            values = projector.project(pool_tensor(values.detach(), Pooling()))
+        writers[reference].append(values)
 
     for batch in loader:
         inputs, batch_labels = _split(batch)
@@ -192,6 +206,13 @@ def _pooling(pool: Pool) -> Pooling:
         return Pooling(pool)
     except ValueError as error:
         raise UserError(str(error), "use pooling='none', 'cls', 'mean' or 'last'") from None
+
+
+def _projection(dimensions: int) -> Projection:
+    try:
+        return Projection(dimensions)
+    except ValueError as error:
+        raise UserError(str(error), "use reduce=1024, or leave it out") from None
 
 
 def _occupied(target: Path) -> UserError:

@@ -19,6 +19,7 @@ from rra_cli.activations.hooks import Taps, undisturbed
 from rra_cli.activations.layers import example_inputs
 from rra_cli.activations.naming import safe_name
 from rra_cli.activations.pooling import Pooling, pool_tensor, pooled_shape
+from rra_cli.activations.projection import Projection, Projector
 from rra_cli.core import files
 from rra_cli.core.progress import Progress, silent
 from rra_cli.errors import UserError
@@ -49,11 +50,16 @@ class Captured:
 
 @dataclass
 class _Layer:
-    """A request with what is known of its file; `features` is None until the first batch has been seen."""
+    """A request with what is known of its file.
+
+    features: of the rows in the file; None until the first batch has been seen. width: of the layer itself, likewise,
+    in this process.
+    """
 
     request: Request
     path: Path
     features: int | None = None
+    width: int | None = None
     nonfinite_rows: int = 0
 
     def entry(self) -> dict[str, Any]:
@@ -70,13 +76,17 @@ def stream(
     batch_size: int,
     device: str,
     dtype: str = "float32",
+    projection: Projection | None = None,
+    memory: int | None = None,
     progress: Progress = silent,
 ) -> dict[Request, Captured]:
     """Captures all requests in one pass over the samples `0..n_samples`, a batch at a time.
 
     module: on `device` already; left as it was (mode, buffers, random generators). batches: `(start, stop)` -> inputs
     `(stop - start, ...)` on the device. work: a folder of this pass alone; each layer is written into a sub-folder of
-    its own. dtype: float32 or float16 of what is written. Memory: the forward pass of one batch, and one layer of it.
+    its own. dtype: float32 or float16 of what is written. projection: of the layers that have more features than it
+    has dimensions. Memory: the forward pass of one batch, one layer of it, and `memory` bytes of the projection's
+    matrix (default: an eighth of what is free).
 
     Killed and called again with the same `work` it goes on at the last batch noted on disk, at the same multiples of
     `batch_size`, so the bytes are those of an undisturbed pass; fewer requests than before go on, too (a part was
@@ -90,7 +100,8 @@ def stream(
         raise ValueError(f"dtype must be float32 or float16, got {dtype!r}")
     if n_samples < 1 or batch_size < 1 or not requests or len(set(requests)) != len(requests):
         raise ValueError(f"{n_samples} samples in batches of {batch_size}, requests {list(requests)}")
-    spec = _spec(n_samples, batch_size, dtype, device)
+    spec = _spec(n_samples, batch_size, dtype, device, projection)
+    projector = None if projection is None else Projector(projection, memory=memory)
     layers = [_Layer(request, work / _folder_name(request) / FILE) for request in requests]
     by_module: dict[str, list[_Layer]] = {}
     for layer in layers:
@@ -100,7 +111,7 @@ def stream(
 
     def receive(reference: str, values: torch.Tensor) -> None:
         for layer in by_module[reference]:
-            _write(layer, values, start, n_samples, dtype)
+            _write(layer, values, start, n_samples, dtype, projector)
 
     noted_at = time.monotonic()
     progress(done, n_samples, "")
@@ -138,18 +149,23 @@ def feature_shapes(
     return {request: pooled_shape(shapes[request.module], request.pooling) for request in requests}
 
 
-def _write(layer: _Layer, values: torch.Tensor, start: int, n_samples: int, dtype: str) -> None:
+def _write(
+    layer: _Layer, values: torch.Tensor, start: int, n_samples: int, dtype: str, projector: Projector | None
+) -> None:
     rows = pool_tensor(values.detach(), layer.request.pooling).to(torch.float32)
+    if layer.width is not None and rows.shape[1] != layer.width:
+        raise UserError(
+            f"layer {layer.request.layer!r} has {layer.width} features in one batch and {rows.shape[1]} in another",
+            "give the network inputs of one size",
+        )
+    layer.width = rows.shape[1]
+    if projector is not None:
+        rows = projector.project(rows)
     if layer.features is None:
         layer.features = rows.shape[1]
         with files.explained(layer.path, n_samples * layer.features * np.dtype(dtype).itemsize):
             layer.path.parent.mkdir(parents=True, exist_ok=True)
             npy.create(layer.path, (n_samples, layer.features), dtype)
-    if rows.shape[1] != layer.features:
-        raise UserError(
-            f"layer {layer.request.layer!r} has {layer.features} features in one batch and {rows.shape[1]} in another",
-            "give the network inputs of one size",
-        )
     finite = torch.isfinite(rows)
     if dtype == "float16":
         narrow = rows.to(torch.float16)
@@ -227,13 +243,14 @@ def _is_intact(path: Path, spec: dict[str, Any], features: int) -> bool:
     return header.shape == (spec["n_samples"], features) and header.dtype == np.dtype(spec["dtype"])
 
 
-def _spec(n_samples: int, batch_size: int, dtype: str, device: str) -> dict[str, Any]:
+def _spec(n_samples: int, batch_size: int, dtype: str, device: str, projection: Projection | None) -> dict[str, Any]:
     """What must be equal for a pass to be gone on with; device type and torch version change the last bits."""
     return {
         "version": VERSION,
         "n_samples": n_samples,
         "batch_size": batch_size,
         "dtype": dtype,
+        "projection": None if projection is None else asdict(projection),
         "device": torch.device(device).type,
         "torch": str(torch.__version__),
     }

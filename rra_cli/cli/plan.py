@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
 
     plan = pipeline.plan(experiment)
     show(plan_table(experiment.name, plan.rows))
+    for note in plan.notes:
+        show(note)
     show(plan_total(plan))
     return EXIT_OK
 

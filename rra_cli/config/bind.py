@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
+from rra_cli.config import catalog
 from rra_cli.config.describe import fault_lines, shown
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, Runtime, StoreConfig
 from rra_cli.core.component import GROUPS, component
@@ -151,9 +152,17 @@ class _Binder:
     def unknown(self, path: str, values: Mapping[str, Any], known: Any) -> bool:
         """Notes the keys that are not known; whether all were."""
         strange = [key for key in values if key not in known]
-        where = f"{path}." if path else ""
-        self.faults.extend(f"{where}{key}: unknown key; {did_you_mean(str(key), known)}" for key in strange)
+        self.faults.extend(unknown_key(path, str(key), known) for key in strange)
         return not strange
+
+
+def unknown_key(path: str, key: str, known: Iterable[str]) -> str:
+    """What to say of a key that nothing at `path` has: who has it instead, or which key is near."""
+    entries = catalog.entries(path) if path in COMPONENTS else {}
+    others = [name for name, entry in entries.items() if key in entry.fields]
+    options = " and ".join(f"{path}={name}" for name in others)
+    there = f"{options} {'has' if len(others) == 1 else 'have'} it" if others else did_you_mean(key, known)
+    return f"{path}.{key}: unknown key; {there}" if path else f"{key}: unknown key; {there}"
 
 
 def _expanded(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rra_cli.config import catalog
-from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind
+from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind, unknown_key
 from rra_cli.config.experiment import Experiment
 from rra_cli.config.overrides import Checked, check, quote
 from rra_cli.config.safety import composed_faults, file_faults
@@ -85,7 +85,7 @@ def key_faults(config: Any) -> list[str]:
             faults.append(f"{group}.name: there is no {group} named {name!r}: {did_you_mean(str(name), known)}")
             continue
         names = {"name", *known[name].fields}
-        faults += [f"{group}.{key}: unknown key; {did_you_mean(str(key), names)}" for key in node if key not in names]
+        faults += [unknown_key(group, str(key), names) for key in node if key not in names]
     return faults
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from rra_cli.activations.projection import Projection
 from rra_cli.core.fields import execution, identity, location, selection
 from rra_cli.core.resources import parse_bytes
 
@@ -33,18 +34,23 @@ class ActivationsConfig:
     """Which layers of which checkpoints are captured, how, and how long they are kept.
 
     path: folder of a user's files (dataset=activations). keep: `until_measured` frees each layer when nothing planned
-    still needs it. dtype: of the stored numbers. batch_size: samples per forward pass. layers: dotted names or globs
-    of inner modules, captured beside the model's named layers. checkpoints: which are measured.
+    still needs it. dtype: of the stored numbers. reduce: layers of more features than this number become as many by a
+    random projection, so that larger ones are never written; null keeps all features. reduce_seed: of its matrix.
+    batch_size: samples per forward pass. layers: dotted names or globs of inner modules, captured beside the model's
+    named layers. checkpoints: which are measured.
     """
 
     path: str | None = location(None)
     keep: Literal["always", "until_measured"] = execution("always")
     dtype: Literal["float32", "float16"] = identity("float32")
+    reduce: int | None = identity(None)
+    reduce_seed: int = identity(0)
     batch_size: int = identity(256)
     layers: tuple[str, ...] = selection(())
     checkpoints: tuple[str, ...] = selection(("milestones", "last"))
 
     def __post_init__(self) -> None:
+        Projection(1 if self.reduce is None else self.reduce, self.reduce_seed)  # checks both
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; at least 1 is needed")
         if not self.checkpoints:
@@ -55,6 +61,11 @@ class ActivationsConfig:
                     f"checkpoints holds {checkpoint!r}; expected milestones, last, best or epoch_NNNN "
                     "(four digits, such as epoch_0010)"
                 )
+
+    @property
+    def projection(self) -> Projection | None:
+        """Of layers that have more features than `reduce`; None keeps all."""
+        return None if self.reduce is None else Projection(self.reduce, self.reduce_seed)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,26 @@ def write_array(path: Path, array: Any) -> None:
 
     with replacing(path) as temporary, open(temporary, "xb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def write_stacked(path: Path, parts: Iterable[Any], rows: int, columns: int, dtype: Any) -> None:
+    """Writes blocks of rows, one below the other, as one `.npy` of `(rows, columns)`, one block in memory at a time.
+
+    The bytes are those that `write_array` gives for the whole array. Raises ValueError where the blocks do not fit.
+    """
+    import numpy as np
+
+    written = 0
+    with replacing(path) as temporary, open(temporary, "xb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows, columns)})
+        for part in parts:
+            if part.dtype != dtype or part.shape[1:] != (columns,):
+                raise ValueError(f"{path.name}: expected rows of {columns} {dtype}, got {part.shape} of {part.dtype}")
+            np.ascontiguousarray(part).tofile(file)
+            written += len(part)
+        if written != rows:
+            raise ValueError(f"{path.name}: expected {rows} rows, got {written}")
 
 
 def publish_folder(source: Path, target: Path) -> None:

@@ -85,11 +85,12 @@ class Store:
         return []
 
     @contextmanager
-    def claim(self, spec: Spec, *, on_wait: Callable[[str], None] | None = None) -> Iterator[Work]:
+    def claim(self, spec: Spec, *, on_wait: Callable[[str], None] | None = None, wait: bool = True) -> Iterator[Work]:
         """Waits until this process is the only one that builds `spec`, then gives the folder to build it in.
 
         Look with `find` again inside: another process may have built it while this one waited. Leaving normally
         removes the folder; leaving by an exception keeps it for whoever claims the spec next, as a kill does.
+        wait=False: raises `LeaseHeldError` once another owner is known to live, instead of waiting for its end.
         """
         folder = self.folder(spec)
         self._refuse_links(folder)
@@ -97,7 +98,7 @@ class Store:
         self._refuse_links(folder)
         lease = Lease(folder / LEASE, stale_after=self.stale_after)
         title = f"{spec.stage} {spec.key[:12]}"
-        lease.acquire(None if on_wait is None else lambda message: on_wait(f"{title}: {message}"))
+        lease.acquire(None if on_wait is None else lambda message: on_wait(f"{title}: {message}"), wait=wait)
         work = None
         try:
             work = Work(self, spec, lease, folder)
@@ -108,6 +109,12 @@ class Store:
             lease.release()
             raise
         work.close()
+
+    def busy(self, spec: Spec) -> bool:
+        """Whether somebody holds the claim on `spec` who is not known to be dead; never waits."""
+        folder = self.folder(spec)
+        owner = Lease(folder.with_name(folder.name + WORK) / LEASE).look()
+        return owner is not None and not owner.is_dead()
 
     def tidy(self, specs: Iterable[Spec]) -> None:
         """Removes what killed processes left of work on these specs, all of which is published by now.

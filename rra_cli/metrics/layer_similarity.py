@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
+from rra_cli.metrics.estimate import Estimate, collapsed, undefined
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.neighbors.overlap import check_comparable, intersection_blocks
+from rra_cli.neighbors.overlap import all_pairs, check_comparable, overlap_parts
 
 
 def iou_table(k: int) -> NDArray[np.float64]:
@@ -49,36 +50,39 @@ def nnls(graph_a: NeighborGraph, graph_b: NeighborGraph) -> Estimate:
     return nnls_pairs([graph_a, graph_b])[0, 1]
 
 
-def nnls_pairs(graphs: Sequence[NeighborGraph]) -> dict[tuple[int, int], Estimate]:
+def nnls_pairs(
+    graphs: Sequence[NeighborGraph], *, per_sample: bool = True, threads: int | None = None
+) -> dict[tuple[int, int], Estimate]:
     """`nnls` of all ordered pairs of graphs, the diagonal included, in one pass over the samples.
 
-    A pair has no value where all samples of one of the layers coincide.
+    A pair has no value where all samples of one of the layers coincide. per_sample: whether the estimates keep every
+    sample's value, 8 bytes a pair and sample; nothing else depends on it, nor on threads (None: as many as torch uses).
     """
     check_comparable(graphs)
     if not graphs:
         return {}
-    first, count = graphs[0], len(graphs)
-    table = iou_table(first.k)
-    pairs = [(a, b) for a in range(count) for b in range(a, count)]
-    per_sample = {pair: np.empty(len(first)) for pair in pairs}
-    for samples, shared in intersection_blocks(graphs):
-        for a, b in pairs:
-            per_sample[a, b][samples] = table[shared[a, b]]
+    first = graphs[0]
+    table, n = iou_table(first.k), len(first)
     chance = chance_level(first.k, first.n_reference - first.self_excluded)
-    found: dict[tuple[int, int], Estimate] = {}
     reasons = [collapsed(graph) for graph in graphs]
-    for (a, b), values in per_sample.items():
+    defined = [place for place, reason in enumerate(reasons) if not reason]
+
+    found: dict[tuple[int, int], Estimate] = {}
+    for a, b in product(range(len(graphs)), repeat=2):
         if reasons[a] or reasons[b]:
-            found[a, b] = found[b, a] = undefined(reasons[a] or reasons[b])
-            continue
-        estimate = Estimate(
-            float(values.mean()),
-            per_sample=values,
-            std_error=standard_error(values),
-            chance=chance,
-            n_used=len(values),
-        )
-        found[a, b] = found[b, a] = estimate
+            found[a, b] = undefined(reasons[a] or reasons[b])
+    for a in defined:
+        values = np.ones(n) if per_sample else None
+        error = 0.0 if n > 1 else float("nan")
+        found[a, a] = Estimate(1.0, per_sample=values, std_error=error, chance=chance, n_used=n)
+    pairs = np.array(defined, np.int64)[all_pairs(len(defined))]
+    for part in overlap_parts(graphs, pairs, per_sample=per_sample, threads=threads):
+        means, errors = part.moments(table, first.k)
+        for place, (a, b) in enumerate(part.pairs.tolist()):
+            values = None if part.counts is None else table[part.counts[0, place]]
+            found[a, b] = found[b, a] = Estimate(
+                float(means[place]), per_sample=values, std_error=float(errors[place]), chance=chance, n_used=n
+            )
     return found
 
 

@@ -7,7 +7,7 @@ and its columns. What tiles cannot decide within their precision stays on the li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,52 +31,58 @@ def capacity(k: int, available: int) -> int:
 
 @dataclass(frozen=True)
 class Lists:
-    """Per query up to `capacity` entries: reference, and the ends of the interval that holds the distance.
+    """Per query up to `capacity` pairs: a reference, and the squared distance of what rounding keeps.
 
-    bound: upper bound of the k-th distance. full: lists that overflowed, which hold nothing of use.
+    bound: upper bound of the k-th distance. full: lists that overflowed, which hold nothing of use. mine, theirs: facts
+    of queries and references as far as they have been rounded.
     """
 
     ids: NDArray[np.int32]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    squares: NDArray[np.float32]
     count: NDArray[np.int32]
     bound: NDArray[np.float32]
     full: NDArray[np.bool_]
+    mine: NDArray[np.float64]
+    theirs: NDArray[np.float64]
     k: int
+    error: float
 
     @classmethod
-    def empty(cls, n: int, k: int, available: int) -> Lists:
-        shape = (n, capacity(k, available))
+    def empty(cls, n: int, k: int, n_reference: int, error: float) -> Lists:
+        shape = (n, capacity(k, n_reference))
         return cls(
             np.empty(shape, np.int32),
             np.empty(shape, np.float32),
-            np.empty(shape, np.float32),
             np.zeros(n, np.int32),
-            np.full(n, 1e18, np.float32),
+            np.full(n, tile_kernels.FAR),
             np.zeros(n, bool),
+            np.zeros((n, 4)),
+            np.zeros((n_reference, 4)),
             k,
+            error,
         )
 
     @property
-    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32],
-                              NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
-        return self.ids, self.low, self.high, self.count, self.bound, self.full
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.ids, self.squares, self.count, self.bound, self.full, self.mine, self.theirs
 
     def shorten(self) -> None:
         """Drops what is certainly not among the k nearest of those seen so far."""
-        over_rows(lambda a, b: tile_kernels.shorten_all(*self.arrays[:5], self.k, a, b), len(self.count))
+        parts = (self.ids, self.squares, self.count, self.bound, self.mine, self.theirs, self.error, self.k)
+        over_rows(lambda a, b: tile_kernels.shorten_all(*parts, a, b), len(self.count))
 
     def packed(self) -> list[NDArray[Any]]:
         """All that the lists hold, without their empty places."""
         self.shorten()
         filled = np.arange(self.ids.shape[1]) < self.count[:, None]
-        return [self.ids[filled], self.low[filled], self.high[filled], self.count, self.bound, self.full]
+        return [self.ids[filled], self.squares[filled], *self.arrays[2:]]
 
     def restore(self, packed: list[NDArray[Any]]) -> None:
         """Takes up what `packed` gave."""
-        self.count[:], self.bound[:], self.full[:] = packed[3:]
+        for array, kept in zip(self.arrays[2:], packed[2:], strict=True):
+            array[:] = kept
         filled = np.arange(self.ids.shape[1]) < self.count[:, None]
-        self.ids[filled], self.low[filled], self.high[filled] = packed[:3]
+        self.ids[filled], self.squares[filled] = packed[:2]
 
     def pairs(self, n: int | None = None) -> tuple[Pairs, NDArray[np.int64]]:
         """The candidates of the first n queries that have a complete list, and which these are."""
@@ -100,6 +106,7 @@ class Sweep:
     own: NDArray[np.int64]
     offset: int | None
     memory: int
+    _workspace: dict[str, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def panel_rows(self) -> int:
@@ -126,10 +133,13 @@ class Sweep:
         for at in range(done, len(steps)):
             (a, b), (c, d), within = steps[at]
             left = self._panel(panels, self.queries, "rows", a, b)
+            lists.mine[a:b] = left.facts
             if within and self.offset is not None and a + self.offset == c:
-                self._step(lists, left, replace(left, start=c), within, diagonal=True)
+                right = replace(left, start=c)
             else:
-                self._step(lists, left, self._panel(panels, self.references, "columns", c, d), within)
+                right = self._panel(panels, self.references, "columns", c, d)
+            lists.theirs[c:d] = right.facts
+            self._step(lists, left, right, within, diagonal=right.parts is left.parts)
             progress(round(work[at + 1]), round(work[-1]), "")
             if snapshots is not None and (snapshots.due(work[at + 1] - work[at]) or at + 1 == len(steps)):
                 snapshots.keep(lists.packed(), at + 1)
@@ -151,9 +161,14 @@ class Sweep:
             for c, d in blocks(len(self.references) - rest, size):
                 yield (a, b), (rest + c, rest + d), False
 
-    def _panel(
-        self, panels: dict[tuple[str, int, int], Panel], rows: Rows, side: str, start: int, stop: int
-    ) -> Panel:
+    def _marks(self, m: int, n: int) -> NDArray[np.uint8]:
+        """A byte for every pair of a tile, rows padded to words."""
+        if m * (n + 8) > len(self._workspace.get("marks", ())):
+            self._workspace["marks"] = np.empty(m * (n + 8), np.uint8)
+        width = -(-n // 8) * 8
+        return self._workspace["marks"][: m * width].reshape(m, width)
+
+    def _panel(self, panels: dict[tuple[str, int, int], Panel], rows: Rows, side: str, start: int, stop: int) -> Panel:
         """Rounded rows; one panel a side is held."""
         key = (side, start, stop)
         if key not in panels:
@@ -162,28 +177,37 @@ class Sweep:
             panels[key] = self.product.round(rows, start, stop)
         return panels[key]
 
-    def _step(self, lists: Lists, left: Panel, right: Panel, within: bool, diagonal: bool = False) -> None:
+    def _step(self, lists: Lists, left: Panel, right: Panel, within: bool, diagonal: bool) -> None:
         size = self.tile_rows
         for a, b in blocks(len(left), size):
             for c, d in blocks(b if diagonal else len(right), size):
                 self._tile(lists, left.slice(a, b), right.slice(c, d), within and not (diagonal and a == c))
 
     def _tile(self, lists: Lists, left: Panel, right: Panel, both: bool) -> None:
-        products, cross = self.product.tile(left, right)
-        facts = (products, cross, left.facts, right.facts, self.product.error(self.references.features))
-        own = self.own[left.start : left.start + len(left)]
+        tile = self.product.tile(left, right)
+        m, n = tile[0].shape
+        facts = (left.facts, right.facts, lists.error)
+        own = self.own[left.start : left.start + m] - right.start
+        bound = lists.bound[left.start : left.start + m]
+        over_rows(lambda a, b: tile_kernels.first_bounds(*tile, *facts, own, bound, lists.k, a, b), m)
+        first_list = right.start - (self.offset or 0)
+        others = lists.bound[first_list : first_list + n] if both else np.zeros(n, np.float32)
+        terms = tile_kernels.terms(left.facts, right.facts, bound, others, lists.error)
+        marks = self._marks(m, n)
+        over_rows(lambda a, b: tile_kernels.mark(*tile, *terms, marks, a, b), m)
+        words = marks.view(np.uint64)
         over_rows(
             lambda a, b: tile_kernels.offer_to_rows(
-                *facts, own, left.start, right.start, *lists.arrays, lists.k, a, b
+                words, *tile, *facts, own, left.start, right.start, *lists.arrays, lists.k, a, b
             ),
-            len(left),
+            m,
         )
-        if both and self.offset is not None:
-            first_list, first_row = right.start - self.offset, left.start + self.offset
+        if both:
+            first_row = left.start + (self.offset or 0)
             over_rows(
                 lambda a, b: tile_kernels.offer_to_columns(
-                    *facts, first_list, first_row, *lists.arrays, lists.k, a, b
+                    words, *tile, *facts, first_list, first_row, *lists.arrays, lists.k, a, b
                 ),
-                len(right),
-                pieces=2,
+                n,
+                align=8,
             )

@@ -54,7 +54,9 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
     return Plan(tuple(ladder[best:]))
 
 
-def _trial(queries: Rows, references: Rows, own: NDArray[np.int64], memory: int) -> tuple[Rows, Rows, NDArray[np.int64]]:
+def _trial(
+    queries: Rows, references: Rows, own: NDArray[np.int64], memory: int
+) -> tuple[Rows, Rows, NDArray[np.int64]]:
     """A few queries, references and which of the latter each query is."""
     most = max(128, min(_REFERENCES, memory // (32 * references.features)))
     rows = np.unique(np.linspace(0, len(queries) - 1, _QUERIES).astype(np.int64))
@@ -65,6 +67,7 @@ def _trial(queries: Rows, references: Rows, own: NDArray[np.int64], memory: int)
 
 def _listed(product: Product, queries: Rows, references: Rows, own: NDArray[np.int64], k: int, memory: int) -> float:
     """Mean length of the lists."""
-    lists = Lists.empty(len(queries), min(k, len(references) - 1), len(references))
+    reach = min(k, len(references) - 1)
+    lists = Lists.empty(len(queries), reach, len(references), product.error(references.features))
     Sweep(product, queries, references, own, None, memory).run(lists)
     return float("inf") if lists.full.mean() > 0.1 else float(lists.count[~lists.full].mean())

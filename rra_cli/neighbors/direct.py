@@ -19,6 +19,7 @@ from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
 
 _UNIT = 128  # columns that are added up before they join a pair's sum
+_UNDERFLOW = 2.0**-960
 _CACHE = 1 << 23  # bytes of a slab; larger ones were slower on processors with 16 and 32 MiB of last-level cache
 
 
@@ -51,15 +52,16 @@ def distances_of(
     order of operations whatever the blocks, threads and memory.
     """
     if offset is None:
-        return np.sqrt(_sums(queries, references, pairs, memory, None, progress, snapshots))
+        return _roots(queries, references, pairs, _sums(queries, references, pairs, memory, None, progress, snapshots))
     mirrors = np.empty(len(pairs.ids), np.int64)
     over_rows(lambda a, b: find_mirrors(pairs.starts, pairs.ids, offset, mirrors, a, b), len(pairs))
     owned = mirrors < 0
     where = np.cumsum(owned) - 1
     starts = np.r_[0, np.cumsum(owned)][pairs.starts]
-    sums = _sums(queries, references, Pairs(starts, pairs.ids[owned]), memory, offset, progress, snapshots)
+    mine = Pairs(starts, pairs.ids[owned])
+    found = _roots(queries, references, mine, _sums(queries, references, mine, memory, offset, progress, snapshots))
     where[~owned] = where[mirrors[~owned]]
-    return np.sqrt(sums)[where]
+    return found[where]
 
 
 def nearest_of(pairs: Pairs, distances: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -67,6 +69,21 @@ def nearest_of(pairs: Pairs, distances: NDArray[np.float64], k: int) -> tuple[ND
     ids, lengths = np.empty((len(pairs), k), np.int64), np.empty((len(pairs), k))
     over_rows(lambda a, b: take_nearest(pairs.starts, pairs.ids, distances, ids, lengths, a, b), len(pairs))
     return ids, lengths
+
+
+def _roots(queries: Rows, references: Rows, pairs: Pairs, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The distances of these sums. Where squares may have underflowed the pair is computed again, in its own scale."""
+    found = np.sqrt(sums)
+    for at in np.flatnonzero(sums < _UNDERFLOW):
+        row = np.searchsorted(pairs.starts, at, side="right") - 1
+        a = queries.data[queries.in_data(row)].astype(np.float64)
+        difference = np.abs(a - references.data[references.in_data(pairs.ids[at])])
+        largest = difference.max()
+        if largest > 0:
+            difference = np.ldexp(difference, -int(np.frexp(largest)[1]))
+            length = np.sqrt((difference * difference).sum())
+            found[at] = np.ldexp(length, int(np.frexp(largest)[1])) * references.scale
+    return found
 
 
 def _sums(

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.neighbors.pair_kernels import put_copies_in
+from rra_cli.neighbors.rows import Found
 from rra_cli.neighbors.threads import over_rows
-
-Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def expand(

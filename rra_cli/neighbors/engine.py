@@ -5,21 +5,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.component import Component
-from rra_cli.core.fields import selection
+from rra_cli.core.fields import execution, identity, selection
 from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.graph import NeighborGraph
+from rra_cli.neighbors.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
 class Engine(Component, ABC):
-    """How the graph of a layer is searched. k: neighbours per sample; null is max(2, round(N / (10 C)))."""
+    """How the graph of a layer is searched.
+
+    k: neighbours per sample; null is max(2, round(N / (10 C))). preprocess: what is done to the activations before, by
+    whoever calls `search`.
+    """
+
+    # Whether a search runs on the device that it is given, so that several may run at once on several devices.
+    uses_device: ClassVar[bool] = False
 
     k: int | None = selection(None)
+    preprocess: Preprocess = identity("none")
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -45,4 +55,42 @@ class Engine(Component, ABC):
 
         memory: bytes of workspace (default: a quarter of what is free). work: a folder in which a search that takes
         long keeps finished blocks, so that it can be resumed.
+        """
+
+
+@dataclass(frozen=True)
+class ShardedEngine(Engine):
+    """An exact engine that can search some rows alone, so that a graph can be built in blocks of rows.
+
+    shards: how many blocks of rows; separate processes share them out, and the graph is the same. shard: None, or the
+    only one of them that is built, from 0; the run then ends, as a task of a job array does.
+    """
+
+    shards: int = execution(1)
+    shard: int | None = execution(None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shards < 1:
+            raise ValueError(f"shards is {self.shards}; at least 1 is needed (1 builds the graph in one piece)")
+        if self.shard is not None and self.shards == 1:
+            raise ValueError(f"shard is {self.shard}, but shards is 1; give the number of shards as well")
+        if self.shard is not None and not 0 <= self.shard < self.shards:
+            raise ValueError(f"shard is {self.shard}; it must lie in 0..{self.shards - 1}, as shards is {self.shards}")
+
+    @abstractmethod
+    def search_rows(
+        self,
+        activations: NDArray[np.floating],
+        k: int,
+        start: int,
+        stop: int,
+        *,
+        device: str = "cpu",
+        memory: int | None = None,
+        work: Path | None = None,
+        progress: Progress = silent,
+    ) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+        """Rows `start` to `stop` of the graph that `search` finds, to the last bit: ids and distances,
+        `(stop - start, k)` each. The other arguments are those of `search`.
         """

@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import free_memory
 from rra_cli.neighbors.arguments import as_count, resolve_device
-from rra_cli.neighbors.duplicates import Found, expand
 from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.resume import BlockStore, fingerprint
-from rra_cli.neighbors.rows import Rows, as_matrix, groups_of_duplicates, scan
-from rra_cli.neighbors.search import search
+from rra_cli.neighbors.rows import Found, Rows, as_matrix, groups_of_duplicates, scan
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +96,10 @@ def _find(
     work: Path | None,
 ) -> Found:
     """The k nearest of rows start..stop of `data`: among `other`, or among themselves without self."""
+    # Compiled code is loaded by whoever searches, not by whoever reads a graph.
+    from rra_cli.neighbors.duplicates import expand
+    from rra_cli.neighbors.search import search
+
     start, stop = span
     here = scan(data, memory)
     source, there = (data, here) if other is None else (other, scan(other, memory, "reference"))
@@ -149,22 +151,6 @@ def checked_k(k: int, n: int, reference: NDArray[Any] | None) -> int:
         whose = f"{n} samples have {most} others each" if reference is None else f"the reference has {most} rows"
         raise InputError(f"k is {k}, but {whose}", f"choose k in 1..{most}, or more samples" if most else "add samples")
     return k
-
-
-def exact_rows(
-    activations: ArrayLike,
-    k: int,
-    start: int,
-    stop: int,
-    *,
-    device: str = "cpu",
-    memory: int | None = None,
-    progress: Progress = silent,
-    work: Path | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """TEMPORARY (shards helper): the lead's own version replaces this one."""
-    graph = exact_neighbors(activations, k, device=device, memory=memory, progress=progress, work=work)
-    return graph.indices[start:stop].astype(np.int64), graph.distances[start:stop]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ def save_graph(graph: NeighborGraph, folder: Path) -> None:
     small = graph.n_reference <= np.iinfo(np.int32).max
     files.write_array(folder / "indices.npy", np.asarray(graph.indices, np.int32 if small else np.int64))
     files.write_array(folder / "distances.npy", np.asarray(graph.distances))
+    save_description(graph, folder)
+
+
+def save_description(graph: NeighborGraph, folder: Path) -> None:
+    """Writes `graph.json`, for whoever has written the arrays in another way."""
     description = {
         "n_samples": len(graph),
         "k": graph.k,

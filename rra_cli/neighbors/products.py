@@ -1,8 +1,8 @@
 """The first pass: products of rounded rows, with a bound of what rounding did to every distance.
 
 For rows x, y and what is kept of them, x^ and y^, |d(x, y) - d(x^, y^)| <= |x - x^| + |y - y^| (triangle inequality),
-and d(x^, y^)^2 = |x^|^2 + |y^|^2 - 2 x^.y^ with a relative error of the squared norms that depends on how the product is
-summed: none for eight-bit integers, whose products and sums are exact in int32, and at most g = d u / (1 - d u) for any
+and d(x^, y^)^2 = |x^|^2 + |y^|^2 - 2 x^.y^ with an error, relative to the squared norms, that depends on how the product
+is summed: none for eight-bit integers, whose products and sums are exact in int32, and at most g = d u / (1 - d u) for any
 order of summation in floating point (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5).
 
 Two eight-bit parts a row, x^ = s (q1 + q2 / 254), are about 16 bits (Ozaki et al. 2012 split matrices in this way for
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # 127^2 times this still fits into an int32.
 _INT32_FEATURES = 131_072
+# Features are padded with zeros: torch 2.13's product over a single feature is wrong (its strides are ambiguous).
+_ALIGN = 16
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ class Int8(Product):
     def round(self, rows: Rows, start: int, stop: int) -> Panel:
         import torch
 
-        first = np.empty((stop - start, rows.features), np.int8)
-        second = np.empty((stop - start if self.count > 1 else 0, rows.features), np.int8)
+        width = -(-rows.features // _ALIGN) * _ALIGN
+        first = np.zeros((stop - start, width), np.int8)
+        second = np.zeros((stop - start if self.count > 1 else 0, width), np.int8)
         facts = np.empty((stop - start, 4))
         scale, centre = rows.unit, rows.unit_centre
 
@@ -154,7 +157,7 @@ class Float(Product):
         def work(a: int, b: int) -> None:
             for at, end, block in rows.native_blocks(start + a, start + b):
                 i, j = at - start, end - start
-                exact = block * rows.unit - rows.unit_centre
+                exact = block.astype(np.float64) * rows.unit - rows.unit_centre
                 kept[i:j] = exact
                 back = kept[i:j].astype(np.float64)
                 left = np.sqrt(np.einsum("ij,ij->i", exact - back, exact - back))
@@ -175,10 +178,10 @@ def integer_rate() -> float:
     """Multiply-adds a second of eight-bit products here, measured once; 0 where they are not exact."""
     import torch
 
-    a = torch.full((512, 4096), 127, dtype=torch.int8)
+    a = torch.full((512, 1024), 127, dtype=torch.int8)
     a[::2] = -127
     try:
-        exact = (a[:, :].double() @ a.double().T).to(torch.int32)
+        exact = (a.float() @ a.float().T).to(torch.int32)  # these sums are exact in single precision
         if not torch.equal(torch._int_mm(a, a.T), exact):
             return 0.0  # some processors saturate sums of products
     except RuntimeError:

@@ -57,7 +57,7 @@ class Snapshots:
             found = json.loads((self.folder / f"{self.name}.json").read_text())
             step, count = int(found["step"]), int(found["arrays"])
             return step, [np.load(self._path(step, i), allow_pickle=False) for i in range(count)]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
             return None
 
     def drop(self) -> None:
@@ -93,7 +93,11 @@ class BlockStore:
         end = self._stops().get(start)
         if end is None:
             return None
-        kept = np.load(self._path(start, end), allow_pickle=False)
+        try:
+            kept = np.load(self._path(start, end), allow_pickle=False)
+        except (OSError, EOFError, ValueError):  # damaged: searched again
+            files.remove(self._path(start, end))
+            return None
         return kept[0].astype(np.int64), kept[1]
 
     def next_start(self, start: int, stop: int) -> int:

@@ -67,7 +67,7 @@ def round_rows(
     second: NDArray[np.int8],
     facts: NDArray[np.float64],
 ) -> None:
-    """Centred rows v as s q1 (+ s/254 q2) with q1, q2 in -127..127, `(m, d)` int8; q2 only where `second` has rows.
+    """Centred rows v as s q1 (+ s/254 q2) with q1, q2 in -127..127; q2 only where `second` has rows.
 
     facts: `(m, 4)`: s; the squared norm of what the integers stand for; the norm of what they leave out; the norm of
     the second part alone.

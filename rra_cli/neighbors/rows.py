@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from rra_cli.neighbors.graph import InputError
 from rra_cli.neighbors.threads import over_rows
 
+# Positions or ids of neighbours, and their distances, `(rows, k)` each.
+Found = tuple[NDArray[np.int64], NDArray[np.float64]]
+
 # Squares and their sums over at most 2^40 features stay within float64 for values in this range (as powers of two).
 _SMALLEST, _LARGEST = -400, 480
 
@@ -41,8 +44,8 @@ def as_matrix(activations: ArrayLike, what: str = "activations") -> NDArray[Any]
 class Scan:
     """What one pass over all rows finds.
 
-    scale: power of two that brings their squares into the range of float64. unit: power of two that brings them, centred,
-    into -1..1. mean: of every column, unscaled. hashes: one for each row, equal for equal rows.
+    scale: power of two that brings their squares into the range of float64. unit: power of two that brings them,
+    centred, into -1..1. mean: of every column, unscaled. hashes: one for each row, equal for equal rows.
     """
 
     scale: float

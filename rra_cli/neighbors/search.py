@@ -17,9 +17,7 @@ from rra_cli.neighbors.candidates import Lists, Sweep, capacity
 from rra_cli.neighbors.choice import Plan, choose
 from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.resume import BlockStore, Snapshots
-from rra_cli.neighbors.rows import Rows, blocks
-
-Found = tuple[NDArray[np.int64], NDArray[np.float64]]
+from rra_cli.neighbors.rows import Found, Rows, blocks
 
 
 def search(
@@ -65,7 +63,7 @@ def search(
 def _rows_at_a_time(k: int, n_reference: int, memory: int) -> int:
     """A power of two, so that a little more or less free memory does not change the blocks of a resumed search."""
     # A list, and what its candidates need while they are evaluated.
-    each = 12 * capacity(k, n_reference) + 3 * 40 * k
+    each = 8 * capacity(k, n_reference) + 3 * 40 * k
     return 1 << max(6, (memory // 2 // each).bit_length() - 1)
 
 
@@ -103,7 +101,7 @@ class _Block:
         for product in plan.products:
             block = self if len(pending) == n else self._of(pending)
             keep = store if block is self else None
-            lists = Lists.empty(len(pending), self.k, len(self.references))
+            lists = Lists.empty(len(pending), self.k, len(self.references), product.error(self.references.features))
             sweep = Sweep(product, block.queries, self.references, block.own, block.offset, self.memory)
             snapshots = None if keep is None else keep.snapshots("lists", start, start + n)
             sweep.run(lists, _span(progress, 0, 60), snapshots)

@@ -1,14 +1,17 @@
 """Compiled reading of tiles of products: which pairs may be neighbours, kept in a short list for every row.
 
-A tile holds G = q_i . q_j of two blocks of rows. With the facts of the rows (see `products.py`) every pair has an
-interval that holds its true distance, and a row's bound is an upper bound of the distance of its k-th neighbour. A pair
-goes onto a list when its interval begins below the bound; a full list lowers the bound and drops what lies beyond it.
+A tile holds G = q_i . q_j of two blocks of rows. With the facts of the rows (`products.py`: scale s, squared norm N,
+radius e, norm of the second part f) a pair's squared distance is S = N_i + N_j - 2 s_i s_j G; its true distance lies
+within sqrt(S -+ slack) -+ (e_i + e_j), slack = error (N_i + N_j) + 2 f_i f_j. A list keeps pairs (j, S) and a bound: an
+upper bound of the distance of the k-th neighbour. Pairs whose interval begins beyond the bound are not put on it; a
+full list lowers its bound and drops what then lies beyond.
 
-Reading is what costs: single precision decides first, with a slack for its rounding, many pairs at once. What passes is
-decided in float64.
+Reading tiles is what costs, so single precision decides, with a slack for its rounding, many pairs at once.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -16,34 +19,50 @@ from numpy.typing import NDArray
 
 # Relative to |x|^2 + |y|^2: rounding of the products to single precision and of a handful of operations on them.
 SINGLE = 4e-6
-_FAR = np.float32(1e18)  # the bound before k pairs are known; its square is still a float32
-_SPAN = 256
-
-
+FAR = np.float32(1e18)  # the bound before k pairs are known; its square is still a float32
+SINGLE_SUM = 4e-7  # the same for the square of a pair that is kept as a float32
+OUTWARDS = np.float32(1.0 + 1e-6)  # ends of intervals are rounded outwards
+TINY = np.float32(1e-37)  # and distances too small for a float32 get an upper end that is one
+ONE = np.uint64(1)
+ROW_MARKS, COLUMN_MARKS = np.uint64(0x0101010101010101), np.uint64(0x0202020202020202)
 
 
 @njit(nogil=True, cache=True)
 def shorten(
     ids: NDArray[np.int32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
+    squares: NDArray[np.float32],
     count: NDArray[np.int32],
     bound: NDArray[np.float32],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    error: float,
     i: int,
     k: int,
 ) -> None:
-    """Lowers the bound of list i to its k-th smallest upper end, and drops the pairs that begin beyond it."""
+    """Lowers the bound of list i to the k-th smallest upper end of its intervals; drops the pairs that begin beyond.
+
+    mine, theirs: facts of queries and references, `(rows, 4)`.
+    """
     n = count[i]
+    slacks, radii, ends = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    norm, radius, second = mine[i, 1], mine[i, 2], mine[i, 3]
+    for p in range(n):
+        j = ids[i, p]
+        # SINGLE covers the rounding of the squares and of what follows.
+        slacks[p] = (error + SINGLE_SUM) * (norm + theirs[j, 1]) + 2.0 * second * theirs[j, 3]
+        radii[p] = (radius + theirs[j, 2]) * OUTWARDS
+    for p in range(n):
+        ends[p] = np.sqrt(max(squares[i, p] + slacks[p], np.float32(0.0))) + radii[p]
     if n >= k:
-        ends = high[i, :n].copy()
-        bound[i] = min(bound[i], np.partition(ends, k - 1)[k - 1])
+        end = np.partition(ends, k - 1)[k - 1]
+        bound[i] = min(bound[i], np.float32(end * OUTWARDS) + TINY)
     limit = bound[i]
     kept = 0
     for p in range(n):
-        if low[i, p] <= limit:
+        reach = (limit + radii[p]) * OUTWARDS
+        if squares[i, p] - slacks[p] <= reach * reach:
             ids[i, kept] = ids[i, p]
-            low[i, kept] = low[i, p]
-            high[i, kept] = high[i, p]
+            squares[i, kept] = squares[i, p]
             kept += 1
     count[i] = kept
 
@@ -51,59 +70,196 @@ def shorten(
 @njit(nogil=True, cache=True)
 def shorten_all(
     ids: NDArray[np.int32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
+    squares: NDArray[np.float32],
     count: NDArray[np.int32],
     bound: NDArray[np.float32],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    error: float,
     k: int,
     begin: int,
     end: int,
 ) -> None:
     """`shorten` for lists begin..end."""
     for i in range(begin, end):
-        shorten(ids, low, high, count, bound, i, k)
+        shorten(ids, squares, count, bound, mine, theirs, error, i, k)
 
 
 @njit(nogil=True, cache=True)
-def _offer(
+def _make_room(
     ids: NDArray[np.int32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
+    squares: NDArray[np.float32],
     count: NDArray[np.int32],
     bound: NDArray[np.float32],
     full: NDArray[np.bool_],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    error: float,
     i: int,
-    j: int,
-    squared: float,
-    slack: float,
-    radius: float,
     k: int,
+) -> int:
+    """Shortens a list without an empty place: its new length, or -1 where little was gained and it is given up."""
+    if full[i]:
+        return -1
+    shorten(ids, squares, count, bound, mine, theirs, error, i, k)
+    if count[i] > ids.shape[1] - (ids.shape[1] >> 3):
+        full[i] = True
+        count[i] = ids.shape[1]
+        return -1
+    return int(count[i])
+
+
+@njit(nogil=True, cache=True)
+def _squared(
+    products: NDArray[np.number],
+    cross: NDArray[np.number],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    r: int,
+    c: int,
+) -> float:
+    """The squared distance of what is kept of row r and column c."""
+    g = float(products[r, c])
+    if len(cross) > 0:
+        g += cross[r, c] / 254.0
+    return rows[r, 1] + columns[c, 1] - 2.0 * rows[r, 0] * columns[c, 0] * g
+
+
+@njit(nogil=True, cache=True)
+def first_bounds(
+    products: NDArray[np.number],
+    cross: NDArray[np.number],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    error: float,
+    own: NDArray[np.int64],
+    bound: NDArray[np.float32],
+    k: int,
+    begin: int,
+    end: int,
 ) -> None:
-    """Puts pair (i, j) onto list i unless it certainly lies beyond the bound."""
-    near = np.sqrt(max(squared - slack, 0.0)) - radius
-    # Rounded outwards; the constant keeps distances that are too small for a float32 apart from zero.
-    near32 = np.float32(max(near, 0.0) * (1.0 - 2e-7))
-    if near32 > bound[i] or full[i]:
-        return
-    capacity = ids.shape[1]
-    if count[i] == capacity:
-        shorten(ids, low, high, count, bound, i, k)
-        if count[i] > capacity - (capacity >> 3):
-            full[i] = True
-            return
-        if near32 > bound[i]:
-            return
-    at = count[i]
-    ids[i, at] = j
-    low[i, at] = near32
-    high[i, at] = np.float32((np.sqrt(max(squared + slack, 0.0)) + radius) * (1.0 + 2e-7) + 1e-37)
-    count[i] = at + 1
+    """Upper bounds of the k-th distance of rows begin..end from a tile's columns alone, where there is none yet.
+
+    own: column of the tile that the row itself is, outside of 0..n - 1 for none. bound: of the rows.
+    """
+    n = products.shape[1]
+    ends = np.empty(n, np.float32)
+    scale, norm = columns[:, 0].astype(np.float32), columns[:, 1].astype(np.float32)
+    radius, second = columns[:, 2].max(), columns[:, 3].max()  # of all columns: one root a row then is enough
+    two = len(cross) > 0
+    second_part = np.float32(1.0 / 254.0)
+    fold = max(1, min(16, n // (4 * k)))
+    width = n // fold if fold > 1 else n
+    for r in range(max(0, begin), end):
+        if bound[r] < FAR or n <= k:
+            continue
+        s = np.float32(-2.0 * rows[r, 0])
+        if two:
+            for c in range(n):
+                g = np.float32(products[r, c]) + np.float32(cross[r, c]) * second_part
+                ends[c] = norm[c] + s * (scale[c] * g)
+        else:
+            for c in range(n):
+                ends[c] = norm[c] + s * (scale[c] * np.float32(products[r, c]))
+        if 0 <= own[r] < n:
+            ends[own[r]] = FAR
+        # The smallest of every few columns stand for all: k of them within a distance are k columns within it.
+        for part in range(1, fold):
+            for c in range(width):
+                ends[c] = min(ends[c], ends[part * width + c])
+        squared = rows[r, 1] + np.partition(ends[:width], k - 1)[k - 1]
+        squared += (error + SINGLE) * (rows[r, 1] + columns[:, 1].max()) + 2.0 * rows[r, 3] * second
+        bound[r] = np.float32((np.sqrt(max(squared, 0.0)) + rows[r, 2] + radius) * OUTWARDS) + TINY
+
+
+@njit(nogil=True, cache=True)
+def mark(
+    products: NDArray[np.number],
+    cross: NDArray[np.number],
+    row: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    second: NDArray[np.float32],
+    radius: NDArray[np.float32],
+    base: NDArray[np.float32],
+    reach: NDArray[np.float32],
+    beyond: NDArray[np.float32],
+    marks: NDArray[np.uint8],
+    begin: int,
+    end: int,
+) -> None:
+    """Which pairs of a tile may belong to a list: 1 the row's, 2 the column's, 3 both; in single precision.
+
+    The other arguments: see `terms`. Nothing else is done here, and the columns' terms are arrays of their own: only so
+    does the compiler make vector instructions of it.
+    """
+    part = np.float32(1.0 / 254.0)
+    n = products.shape[1]
+    for r in range(max(0, begin), end):
+        s, f, row_reach, row_limit, row_radius, column_limit = (
+            row[r, 0],
+            row[r, 1],
+            row[r, 2],
+            row[r, 3],
+            row[r, 4],
+            row[r, 5],
+        )
+        if len(cross) > 0:
+            for c in range(n):
+                t = s * (scale[c] * (np.float32(products[r, c]) + np.float32(cross[r, c]) * part)) + f * second[c]
+                mine = base[c] + row_reach * radius[c] + t <= row_limit
+                its = beyond[c] + row_radius * reach[c] + t <= column_limit
+                marks[r, c] = np.uint8(mine) | (np.uint8(its) << 1)
+        else:
+            for c in range(n):
+                t = s * (scale[c] * np.float32(products[r, c]))
+                mine = base[c] + row_reach * radius[c] + t <= row_limit
+                its = beyond[c] + row_radius * reach[c] + t <= column_limit
+                marks[r, c] = np.uint8(mine) | (np.uint8(its) << 1)
+
+
+def terms(
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    row_bound: NDArray[np.float32],
+    column_bound: NDArray[np.float32],
+    error: float,
+) -> tuple[NDArray[np.float32], ...]:
+    """What `mark` needs of the rows, `(m, 6)`, and of the columns, six arrays `(n,)`.
+
+    With norms N, radii e, scales s and bound T, pair (i, j) may be on list i when
+    N_i + N_j - 2 s_i s_j G <= (T_i + e_i + e_j)^2, that is (N_j - e_j^2) - 2 (T_i + e_i) e_j - 2 s_i s_j G <= (T_i + e_i)^2 - N_i; on list j likewise.
+    """
+    single = np.float32
+    keep, more = single(1.0 - error - SINGLE), single(1.0 + SINGLE)
+    norm, radius = (columns[:, at].astype(single) for at in (1, 2))
+    reach = column_bound + radius
+    row_norm, row_radius = (rows[:, at].astype(single) for at in (1, 2))
+    row_reach = row_bound + row_radius
+    of_rows = (
+        -2.0 * rows[:, 0],
+        -2.0 * rows[:, 3],
+        -2.0 * row_reach,
+        row_reach * row_reach * more - row_norm * keep,
+        -2.0 * row_radius,
+        row_radius * row_radius - row_norm * keep,
+    )
+    base, beyond = norm * keep - radius * radius, norm * keep - reach * reach * more
+    return (
+        np.stack(of_rows, axis=1).astype(single),
+        columns[:, 0].astype(single),
+        columns[:, 3].astype(single),
+        radius,
+        base,
+        reach,
+        beyond,
+    )
 
 
 @njit(nogil=True, cache=True)
 def offer_to_rows(
+    marks: NDArray[np.uint64],
     products: NDArray[np.number],
-    cross: NDArray[np.int32],
+    cross: NDArray[np.number],
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
     error: float,
@@ -111,139 +267,81 @@ def offer_to_rows(
     first_list: int,
     first_column: int,
     ids: NDArray[np.int32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
+    squares: NDArray[np.float32],
     count: NDArray[np.int32],
     bound: NDArray[np.float32],
     full: NDArray[np.bool_],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
     k: int,
     begin: int,
     end: int,
 ) -> None:
-    """Offers every column of a tile `(m, n)` to the lists of its rows begin..end.
+    """Offers the marked columns of a tile `(m, n)` to the lists of its rows begin..end.
 
-    cross: products of the second parts, `(m, n)`, or no rows. rows, columns: facts `(m, 4)`, `(n, 4)`. error: of a
-    squared distance, relative to the squared norms. own: each row's own column among all, -1 for none.
+    marks: of `mark`, eight in a word. cross: products of the second parts, or no rows. rows, columns: facts `(m, 4)`,
+    `(n, 4)`. error: of a squared distance, relative to the squared norms. own: column of the tile that the row is.
     """
     n = products.shape[1]
-    two = len(cross) > 0
-    u32, s32 = np.empty(n, np.float32), np.empty(n, np.float32)
-    e32, f32 = np.empty(n, np.float32), np.empty(n, np.float32)
-    keep = np.float32(1.0 - error - SINGLE)
-    for c in range(n):
-        s32[c], e32[c], f32[c] = columns[c, 0], columns[c, 2], columns[c, 3]
-        u32[c] = np.float32(columns[c, 1]) * keep - e32[c] * e32[c]
-    passed = np.zeros(_SPAN, np.uint8)
-    words = passed.view(np.uint64)
-    part = np.float32(1.0 / 254.0)
     for r in range(begin, end):
-        i = first_list + r
-        if full[i]:
-            continue
-        s = np.float32(-2.0 * rows[r, 0])
-        f = np.float32(-2.0 * rows[r, 3])
-        for start in range(0, n, _SPAN):
-            size = min(_SPAN, n - start)
-            reach = bound[i] + np.float32(rows[r, 2])
-            limit = reach * reach * np.float32(1.0 + SINGLE) - np.float32(rows[r, 1]) * keep
-            twice = np.float32(-2.0) * reach
-            at = np.uint64(start)
-            if two:
-                for c in range(np.uint64(size)):
-                    g = np.float32(products[r, at + c]) + np.float32(cross[r, at + c]) * part
-                    value = u32[at + c] + twice * e32[at + c] + s * (s32[at + c] * g) + f * f32[at + c]
-                    passed[c] = value <= limit
-            else:
-                for c in range(np.uint64(size)):
-                    g = np.float32(products[r, at + c])
-                    value = u32[at + c] + twice * e32[at + c] + s * (s32[at + c] * g)
-                    passed[c] = value <= limit
-            for c in range(size, _SPAN):
-                passed[c] = 0
-            for w in range(_SPAN // 8):
-                if words[w] != 0:
-                    for c in range(8 * w, 8 * w + 8):
-                        if passed[c]:
-                            x = start + c
-                            if first_column + x != own[r]:
-                                g64 = float(products[r, x])
-                                slack = error * (rows[r, 1] + columns[x, 1])
-                                if two:
-                                    g64 += cross[r, x] / 254.0
-                                    slack += 2.0 * rows[r, 3] * columns[x, 3]
-                                squared = rows[r, 1] + columns[x, 1] - 2.0 * rows[r, 0] * columns[x, 0] * g64
-                                _offer(
-                                    ids, low, high, count, bound, full, i, first_column + x,
-                                    squared, slack, rows[r, 2] + columns[x, 2], k,
-                                )
+        for w in range(marks.shape[1]):
+            word = marks[r, w] & ROW_MARKS
+            if word == 0:
+                continue
+            for c in range(8 * w, min(8 * w + 8, n)):
+                if (word >> np.uint64(8 * (c & 7))) & ONE and c != own[r]:
+                    squared = _squared(products, cross, rows, columns, r, c)
+                    i, j = first_list + r, first_column + c
+                    at = count[i]
+                    if at == ids.shape[1]:
+                        at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
+                        if at < 0:
+                            continue
+                    ids[i, at], squares[i, at] = j, squared
+                    count[i] = at + 1
 
 
 @njit(nogil=True, cache=True)
 def offer_to_columns(
+    marks: NDArray[np.uint64],
     products: NDArray[np.number],
-    cross: NDArray[np.int32],
+    cross: NDArray[np.number],
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
     error: float,
     first_list: int,
     first_row: int,
     ids: NDArray[np.int32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
+    squares: NDArray[np.float32],
     count: NDArray[np.int32],
     bound: NDArray[np.float32],
     full: NDArray[np.bool_],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
     k: int,
     begin: int,
     end: int,
 ) -> None:
-    """Offers every row of a tile to the lists of its columns begin..end: the other half of each pair.
+    """Offers the marked rows of a tile to the lists of its columns begin..end, `begin` a multiple of eight.
 
-    Row r of the tile is reference row first_row + r; column c has list first_list + c. Rows and columns share none.
+    Row r is reference first_row + r, column c has list first_list + c; rows and columns share none.
     """
-    m, size = len(products), end - begin
-    two = len(cross) > 0
-    s32, a32, v32 = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    f32 = np.empty(size, np.float32)
-    keep = np.float32(1.0 - error - SINGLE)
-    passed = np.zeros(size + 8, np.uint8)
-    words = passed[: 8 * ((size + 7) // 8)].view(np.uint64)
-    part = np.float32(1.0 / 254.0)
-    for c in range(size):
-        s32[c], f32[c] = columns[begin + c, 0], columns[begin + c, 3]
-    for r in range(m):
-        if r % 16 == 0:  # bounds only fall, so a bound that is a few rows old is a bound
-            for c in range(size):
-                a32[c] = bound[first_list + begin + c] + np.float32(columns[begin + c, 2])
-                v32[c] = np.float32(columns[begin + c, 1]) * keep - a32[c] * a32[c] * np.float32(1.0 + SINGLE)
-        s = np.float32(-2.0 * rows[r, 0])
-        f = np.float32(-2.0 * rows[r, 3])
-        twice = np.float32(-2.0 * rows[r, 2])
-        limit = np.float32(rows[r, 2]) * np.float32(rows[r, 2]) - np.float32(rows[r, 1]) * keep
-        at = np.uint64(begin)
-        if two:
-            for c in range(np.uint64(size)):
-                g = np.float32(products[r, at + c]) + np.float32(cross[r, at + c]) * part
-                passed[c] = v32[c] + twice * a32[c] + s * (s32[c] * g) + f * f32[c] <= limit
-        else:
-            for c in range(np.uint64(size)):
-                g = np.float32(products[r, at + c])
-                passed[c] = v32[c] + twice * a32[c] + s * (s32[c] * g) <= limit
-        for w in range(len(words)):
-            if words[w] != 0:
-                for c in range(8 * w, min(8 * w + 8, size)):
-                    if passed[c]:
-                        x = begin + c
-                        g64 = float(products[r, x])
-                        slack = error * (rows[r, 1] + columns[x, 1])
-                        if two:
-                            g64 += cross[r, x] / 254.0
-                            slack += 2.0 * rows[r, 3] * columns[x, 3]
-                        squared = rows[r, 1] + columns[x, 1] - 2.0 * rows[r, 0] * columns[x, 0] * g64
-                        _offer(
-                            ids, low, high, count, bound, full, first_list + x, first_row + r,
-                            squared, slack, rows[r, 2] + columns[x, 2], k,
-                        )
+    for w in range(begin // 8, (end + 7) // 8):  # eight lists at a time stay in the cache
+        for r in range(len(products)):
+            word = marks[r, w] & COLUMN_MARKS
+            if word == 0:
+                continue
+            for c in range(8 * w, min(8 * w + 8, end)):
+                if (word >> np.uint64(8 * (c & 7) + 1)) & ONE:
+                    squared = _squared(products, cross, rows, columns, r, c)
+                    i, j = first_list + c, first_row + r
+                    at = count[i]
+                    if at == ids.shape[1]:
+                        at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
+                        if at < 0:
+                            continue
+                    ids[i, at], squares[i, at] = j, squared
+                    count[i] = at + 1
 
 
 @njit(nogil=True, cache=True)

@@ -48,9 +48,8 @@ def complete(frame: pd.DataFrame, table: Table, name: str) -> pd.DataFrame:
     unknown = [] if table.open else [column for column in given if column not in table.columns]
     if missing or unknown:
         raise ValueError(f"table {name!r}: missing columns {missing}, unknown columns {unknown}")
-    order = [*table.columns, *(column for column in given if column not in (*table.columns, "stage"))]
-    if "stage" in given:
-        order.append("stage")
+    order = [*table.columns, *(column for column in given if column not in (*table.columns, *table.trailing))]
+    order += [column for column in table.trailing if column in given]
     empty = [None] * len(frame)
     return pd.DataFrame({column: _typed(frame[column] if column in given else empty, column) for column in order})
 

@@ -69,8 +69,9 @@ def _checked(blocks: Iterable[Block], table: Table, metric: str) -> Iterator[Blo
     wanted = set(table.columns) - {"sample_id", "value"}
     seen: set[tuple[Any, ...]] = set()
     for block in blocks:
-        if set(block.constants) != wanted:
-            missing, unknown = sorted(wanted - set(block.constants)), sorted(set(block.constants) - wanted)
+        missing = sorted(wanted - set(block.constants) - table.optional)
+        unknown = sorted(set(block.constants) - wanted)
+        if missing or unknown:
             raise ValueError(f"values by sample of {metric!r}: missing columns {missing}, unknown columns {unknown}")
         if block.sample_ids.shape != block.values.shape:
             raise ValueError(f"{block.values.shape} values of {metric!r} by {block.sample_ids.shape} sample ids")
@@ -109,7 +110,7 @@ def _rows(block: Block, table: Table) -> pa.Table:
     columns = [
         measured[field.name]
         if field.name in measured
-        else pa.repeat(_constant(block.constants[field.name], field), len(order))
+        else pa.repeat(_constant(block.constants.get(field.name), field), len(order))
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

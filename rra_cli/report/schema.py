@@ -20,7 +20,13 @@ PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column
 WHOLE = frozenset(
     {"epoch", "index", "scale", "scale_a", "scale_b", "subset", "n_samples", "n_features", "k", "n_used", "sample_id"}
 )
-TEXT = frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "engine", "stage", *PAIR}) - WHOLE
+# How the graph was searched that the row's numbers rest on, and its measured recall (1 where it is exact).
+SEARCH = ("engine", "recall")
+SEARCH_PAIR = tuple(f"{column}_{side}" for side in ("a", "b") for column in SEARCH)
+TEXT = (
+    frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "stage", *PAIR})
+    | {"engine", "engine_a", "engine_b"}
+) - WHOLE
 # Class labels: whole numbers where all of them are, names otherwise.
 LABELS = frozenset({"class", "neighbor_class"})
 
@@ -30,20 +36,21 @@ class Table:
     """One kind of table.
 
     columns: in file order. key: columns whose values no two rows share. optional: columns that are filled with empty
-    cells where the writer has none. open: further columns (one per metric) follow `columns`, in the writer's order.
-    measured: the column whose empty cells need a `reason` in the same row.
+    cells where the writer has none. open: further columns (one per metric) follow `columns`, in the writer's order, and
+    then those of `trailing` that the writer has. measured: the column whose empty cells need a `reason` in their row.
     """
 
     columns: tuple[str, ...]
     key: tuple[str, ...]
     optional: frozenset[str] = frozenset()
     open: bool = False
+    trailing: tuple[str, ...] = ()
     measured: str | None = None
 
 
 TABLES = {
-    # One row per layer, one column per metric; a trailing `stage` names the group of layers that a layer belongs to.
-    "layers": Table((*COMMON, "n_features", "k"), (*_LAYER_KEY, "k"), open=True),
+    # One row per layer, one column per metric; `stage` names the group of layers that a layer belongs to.
+    "layers": Table((*COMMON, "n_features", "k"), (*_LAYER_KEY, "k"), open=True, trailing=("stage", *SEARCH)),
     # Tidy: one row per layer and metric.
     "metrics": Table(
         (*COMMON, "k", "metric", "value", "std_error", "chance", "n_used", "reason", "engine", "recall"),
@@ -52,32 +59,41 @@ TABLES = {
     ),
     # One row per ordered pair of layers, the diagonal included.
     "nnls": Table(
-        (*PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason"),
+        (*PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason", *SEARCH_PAIR),
         (*PAIR, "subset", "n_samples", "k"),
-        optional=frozenset({"chance", "std_error", "reason"}),
+        optional=frozenset({"chance", "std_error", "reason", *SEARCH_PAIR}),
         measured="nnls",
     ),
     # Tidy: every other metric of pairs of layers, one row per ordered pair and metric.
     "pairs": Table(
-        (*PAIR, "subset", "n_samples", "k", "metric", "value", "chance", "std_error", "reason"),
+        (*PAIR, "subset", "n_samples", "k", "metric", "value", "chance", "std_error", "reason", *SEARCH_PAIR),
         (*PAIR, "subset", "n_samples", "k", "metric"),
+        optional=frozenset(SEARCH_PAIR),
         measured="value",
     ),
     # Quantiles of the ratio of each sample's second to its first neighbour distance.
-    "mu": Table((*COMMON, "quantile", "mu"), (*_LAYER_KEY, "quantile")),
+    "mu": Table((*COMMON, "quantile", "mu", *SEARCH), (*_LAYER_KEY, "quantile"), optional=frozenset(SEARCH)),
     "per_class": Table(
-        (*COMMON, "k", "metric", "class", "value", "chance", "n_used"), (*_LAYER_KEY, "k", "metric", "class")
+        (*COMMON, "k", "metric", "class", "value", "chance", "n_used", *SEARCH),
+        (*_LAYER_KEY, "k", "metric", "class"),
+        optional=frozenset(SEARCH),
     ),
     # Which classes the neighbours of a class belong to; fractions of a class add up to 1.
     "class_neighbors": Table(
-        (*COMMON, "k", "class", "neighbor_class", "fraction"), (*_LAYER_KEY, "k", "class", "neighbor_class")
+        (*COMMON, "k", "class", "neighbor_class", "fraction", *SEARCH),
+        (*_LAYER_KEY, "k", "class", "neighbor_class"),
+        optional=frozenset(SEARCH),
     ),
 }
 
 # Values by sample, `per_sample/<metric>.parquet`: of a metric of layers, and of one of pairs of layers.
-PER_SAMPLE = Table(("sample_id", *COMMON, "k", "value"), ("sample_id", *_LAYER_KEY, "k"))
+PER_SAMPLE = Table(
+    ("sample_id", *COMMON, "k", "value", *SEARCH), ("sample_id", *_LAYER_KEY, "k"), optional=frozenset(SEARCH)
+)
 PER_SAMPLE_PAIRS = Table(
-    ("sample_id", *PAIR, "subset", "n_samples", "k", "value"), ("sample_id", *PAIR, "subset", "n_samples", "k")
+    ("sample_id", *PAIR, "subset", "n_samples", "k", "value", *SEARCH_PAIR),
+    ("sample_id", *PAIR, "subset", "n_samples", "k"),
+    optional=frozenset(SEARCH_PAIR),
 )
 
 # Every finished run has these.
@@ -85,6 +101,7 @@ REQUIRED = ("layers", "metrics")
 
 
 def metric_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The metrics among the columns of layers.csv: what follows the fixed ones, without chance levels and the stage."""
-    extra = [column for column in columns if column not in TABLES["layers"].columns and column != "stage"]
+    """The metrics among the columns of layers.csv: what lies between the fixed ones, without chance levels."""
+    layers = TABLES["layers"]
+    extra = [column for column in columns if column not in (*layers.columns, *layers.trailing)]
     return tuple(column for column in extra if column.removesuffix("_chance") not in set(extra) - {column})

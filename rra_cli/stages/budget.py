@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rra_cli.core.store import Store
 from rra_cli.stages.capture import LayerCapture
+from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.layout import Layout, Walk
 from rra_cli.stages.stage import Cost, Stage
 
@@ -23,7 +24,7 @@ def missing_stages(layout: Layout, store: Store) -> Missing:
             for need in stage.needs:
                 visit(need)
 
-    for target in [*([layout.training] if layout.training else []), *layout.layers, *layout.pairs]:
+    for target in [*([layout.training] if layout.training else []), *layout.targets]:
         visit(target)
     return found
 
@@ -32,13 +33,16 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
     """Seconds of all of it, memory of the largest stage, and the peak of what is added to the disk.
 
     With `activations.keep=until_measured` the peak holds the activations of one walk, the largest: those of a walk
-    are gone before the next begins. What unfinished work holds on the disk already is not needed again.
+    are gone before the next begins. What unfinished work holds on the disk already is not needed again. The shards of
+    a graph lie beside it while they are merged.
     """
     costs = [stage.cost() for stage in missing.values()]
     captures = [stage for stage in missing.values() if isinstance(stage, LayerCapture)]
     others = [stage for stage in missing.values() if not isinstance(stage, LayerCapture)]
     rest = sum(stage.cost().disk_bytes for stage in others) - _held(others, store)
-    groups = [captures] if layout.experiment.activations.keep == "always" else _by_walk(missing, layout)
+    shards = [stage.shards for stage in others if isinstance(stage, GraphStage)]
+    rest += max((each.n_bytes for each in shards), default=0) - sum(each.held(store) for each in shards)
+    groups = _by_walk(missing, layout) if layout.frees else [captures]
     peak = given_back = 0
     for group in groups:
         given_back += _held(group, store)

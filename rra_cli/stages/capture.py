@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rra_cli.activations.projection import Projection
 from rra_cli.activations.stream import Request, stream
 from rra_cli.core.artifact import ArtifactGoneError
+from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.resources import check_disk
 from rra_cli.core.spec import Spec
@@ -37,10 +39,11 @@ class CapturePass:
         checkpoint: Checkpoint | None,
         batch_size: int,
         dtype: str,
+        projection: Projection | None = None,
     ) -> None:
         self.images, self.split = images, split
         self.training, self.checkpoint = training, checkpoint
-        self.batch_size, self.dtype = batch_size, dtype
+        self.batch_size, self.dtype, self.projection = batch_size, dtype, projection
         self.layers: list[LayerCapture] = []
 
     @cached_property
@@ -50,6 +53,7 @@ class CapturePass:
             "dataset": self.images.measured_identity(self.split),
             "batch_size": self.batch_size,
             "dtype": self.dtype,
+            "reduce": None if self.projection is None else identity_of(self.projection),
         }
         if self.training is None or self.checkpoint is None:
             return Spec("capture_pass", VERSION, {**identity, "checkpoint": None}, ())
@@ -84,6 +88,8 @@ class CapturePass:
                     batch_size=self.batch_size,
                     device=context.device,
                     dtype=self.dtype,
+                    projection=self.projection,
+                    memory=context.memory,
                     progress=progress,
                 )
             for request, result in captured.items():
@@ -124,8 +130,19 @@ class LayerCapture(Stage):
 
     @property
     def n_features(self) -> int:
-        """Numbers per sample."""
+        """Numbers per sample as they are stored."""
+        projection = self.capture_pass.projection
+        return self.width if projection is None else projection.width(self.width)
+
+    @property
+    def width(self) -> int:
+        """Numbers per sample that the layer itself has, after pooling."""
         return int(np.prod(self.shape))
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether it has more features than `activations.reduce` lets it keep."""
+        return self.n_features < self.width
 
     @property
     def n_bytes(self) -> int:

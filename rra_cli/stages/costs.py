@@ -40,11 +40,15 @@ def training(stage: TrainStage) -> Cost:
 
 
 def capture(stage: LayerCapture) -> Cost:
-    """Writing the layer; the forward pass is shared by all layers of the pass, so each carries its part."""
+    """Projecting and writing the layer; the forward pass is shared by all layers of the pass, so each carries its part.
+
+    A projection is in float64, at about half of the forward pass's rate.
+    """
     network = stage.capture_pass.training
     flops = 0 if network is None else network.forward_flops / len(stage.capture_pass.layers)
+    flops += 2 * 2.0 * stage.width * stage.n_features if stage.is_projected else 0
     seconds = stage.point.n_samples * flops / FORWARD_FLOPS + stage.n_bytes / DISK_BYTES
-    batch = stage.capture_pass.batch_size * stage.n_features * 4
+    batch = stage.capture_pass.batch_size * stage.width * 4
     return Cost(seconds=seconds, memory_bytes=2 * batch, disk_bytes=stage.n_bytes)
 
 

@@ -22,6 +22,19 @@ def resolve_device(asked: str) -> str:
     return asked
 
 
+def side_by_side(device: str) -> tuple[str, ...]:
+    """The devices that share the work of a resolved one: all visible ones where it is "cuda" and there are several.
+
+    A numbered device and the CPU share with nobody. CUDA_VISIBLE_DEVICES says what is visible.
+    """
+    if device != "cuda":
+        return (device,)
+    import torch
+
+    count = torch.cuda.device_count()
+    return tuple(f"cuda:{index}" for index in range(count)) if count > 1 else (device,)
+
+
 def set_threads(n_threads: int | None) -> None:
     """Limits torch's threads; None leaves its own choice."""
     if n_threads is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +19,16 @@ from rra_cli.core.store import Store
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.io import load_graph, save_graph
+from rra_cli.neighbors.nn_descent import PynndescentEngine, missed_recall
 from rra_cli.stages import costs
 from rra_cli.stages.point import Point
+from rra_cli.stages.preprocessing import searchable
+from rra_cli.stages.shards import Shards
 from rra_cli.stages.stage import Context, Cost, Stage, ensure
 
 VERSION = 1
 UNAVAILABLE = "unavailable.json"
+APPROXIMATE = "approximate.json"  # the recall that was too low, beside the exact graph that took its place
 
 
 class Source(Protocol):
@@ -41,18 +46,32 @@ class GraphStage(Stage):
 
     name = "graph"
 
-    def __init__(self, point: Point, source: Source, capture: Stage | None, engine: Engine, k: int) -> None:
+    def __init__(
+        self,
+        point: Point,
+        source: Source,
+        capture: Stage | None,
+        engine: Engine,
+        k: int,
+        start: GraphStage | None = None,
+    ) -> None:
+        """start: the graph of the layer before, where the engine's search starts from it."""
         self.point, self.source, self.engine, self.k = point, source, engine, k
-        self.capture = capture
+        self.capture, self.start = capture, start
         self.label = f"{point.data_title}, k = {k}"
+        self.shards = Shards(self)
 
     @property
     def needs(self) -> Sequence[Stage]:
-        return () if self.capture is None else (self.capture,)
+        return [need for need in (self.capture, self.start) if need is not None]
 
     @property
     def specs(self) -> Sequence[Spec]:
-        return (self.point.graph,)
+        return (self.point.graph,) if self.shards.count == 1 else (self.point.graph, self.shards.spec)
+
+    @property
+    def claims(self) -> Sequence[Spec]:
+        return (self.point.graph,) if self.shards.count == 1 else (self.point.graph, *self.shards.claims)
 
     def find(self, store: Store) -> Artifact | None:
         """The smallest stored graph that holds k neighbours."""
@@ -71,27 +90,64 @@ class GraphStage(Stage):
         return [] if found is None else [found]
 
     def build(self, context: Context) -> None:
-        store, k = context.store, self.k
-        with store.claim(self.point.graph, on_wait=context.reporter.note) as work:
-            if self.done(store):
-                return
-            out = work.path / "graph"
-            files.remove(out)  # what a killed build of another k may have left
-            out.mkdir()
-            activations, reason = self._open(context)
-            if reason:
-                (out / UNAVAILABLE).write_text(json.dumps({"reason": reason}))
-            else:
-                blocks = work.path / f"blocks-{k}"
-                blocks.mkdir(exist_ok=True)
-                with context.reporter.task(self.title) as progress:
-                    graph = self.engine.search(
-                        activations, k, device=context.device, memory=context.memory, work=blocks, progress=progress
-                    )
-                save_graph(graph, out)
-            work.publish(out.name, entry=f"k={k}", details={"n_features": int(activations.shape[1])})
+        store = context.store
+        while not self.done(store):
+            can_search = self.shards.count == 1 or self.shards.build(context)
+            with store.claim(self.point.graph, on_wait=context.reporter.note) as work:
+                if self.done(store):
+                    break
+                out = work.path / "graph"
+                files.remove(out)  # what a killed build of another k may have left
+                if self.shards.count == 1 or not can_search:
+                    self._search(context, out, work.path / f"blocks-{self.k}")
+                else:
+                    with context.reporter.task(f"{self.title}, merging") as progress:
+                        try:
+                            self.shards.merge(store, out, progress)
+                        except ArtifactGoneError:
+                            continue  # damaged and moved aside, or removed with the graph of a larger k
+                work.publish(out.name, entry=f"k={self.k}", details={"n_features": self.source.n_features})
+        self.tidy(store)
 
-    def _open(self, context: Context) -> tuple[NDArray[np.floating], str]:
+    def tidy(self, store: Store) -> None:
+        """Removes the shards, which nobody needs where the graph is there."""
+        if store.folder(self.shards.spec).exists() and self.done(store):
+            store.free(self.shards.spec)
+
+    def _search(self, context: Context, out: Path, blocks: Path) -> None:
+        """Writes the graph, or why there is none, into `out`."""
+        blocks.mkdir(exist_ok=True)
+        with self.opened(context, blocks) as (activations, reason):
+            if reason:
+                out.mkdir()
+                (out / UNAVAILABLE).write_text(json.dumps({"reason": reason}))
+                return
+            with context.reporter.task(self.title) as progress:
+                graph = self._searcher(context)(
+                    activations, self.k, device=context.device, memory=context.memory, work=blocks, progress=progress
+                )
+        save_graph(graph, out)
+        recall = missed_recall(blocks)
+        if recall is not None:
+            files.write_json(out / APPROXIMATE, {"recall": recall})
+            context.reporter.note(f"{self.label}: an approximate graph had a recall of {recall:.4f}; searched exactly")
+
+    def _searcher(self, context: Context) -> Callable[..., NeighborGraph]:
+        """The engine's search, from the graph of the layer before where it is to start there."""
+        if self.start is None:
+            return self.engine.search
+        assert isinstance(self.engine, PynndescentEngine)
+        ensure(self.start, context)
+        return partial(self.engine.search_from, self.start.load(context.store, self.k)[0])
+
+    @contextmanager
+    def opened(self, context: Context, work: Path) -> Iterator[tuple[NDArray[np.floating], str]]:
+        """The activations as the engine is to search them, and why they cannot be ("" when they can)."""
+        activations, reason = self.open(context)
+        with searchable(self.engine.preprocess, activations, reason, context, work, self.label) as found:
+            yield found
+
+    def open(self, context: Context) -> tuple[NDArray[np.floating], str]:
         """The activations; captured again where another run freed them between the look and the opening."""
         for _ in range(3):
             if self.capture is not None:
@@ -119,3 +175,11 @@ def unavailable(folder: Path) -> str:
         return ""
     reason: str = json.loads(path.read_text())["reason"]
     return reason
+
+
+def searched(folder: Path, engine: Engine) -> tuple[str, float | None]:
+    """The engine that built a stored graph, and its recall; None where the entry holds none."""
+    if unavailable(folder):
+        return engine.name, None
+    graph = json.loads((folder / "graph.json").read_text())
+    return str(graph["engine"]), float(graph["recall"])

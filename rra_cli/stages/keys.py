@@ -55,14 +55,26 @@ def graph_k(experiment: Experiment, k: int) -> int:
 
 
 def activations_spec(
-    config: ActivationsConfig, images: Images, split: Split, request: Request, training: TrainStage, at: Checkpoint
+    config: ActivationsConfig,
+    images: Images,
+    split: Split,
+    request: Request,
+    width: int,
+    training: TrainStage,
+    at: Checkpoint,
 ) -> Spec:
-    """What decides the bytes of a layer's activations; layer 0 knows nothing of the network."""
+    """What decides the bytes of a layer's activations; layer 0 knows nothing of the network.
+
+    width: the layer's features. One that `activations.reduce` leaves as it is has the key that it has without.
+    """
+    projection = config.projection
+    is_projected = projection is not None and projection.applies_to(width)
     identity: dict[str, Any] = {
         "dataset": images.measured_identity(split),
         "module": request.module,
         "pooling": {"pool": request.pooling.pool, "scale": request.pooling.scale},
         "dtype": config.dtype,
+        "reduce": identity_of(projection) if is_projected else None,
     }
     if request.module == "":
         return Spec("capture", CAPTURE_VERSION, identity, ())
@@ -70,9 +82,13 @@ def activations_spec(
     return Spec("capture", CAPTURE_VERSION, identity, (training.spec.key,))
 
 
-def graph_spec(engine: Engine, activations: Spec, k: int) -> Spec:
-    """The key holds k only where the graph of a smaller k is not a prefix of this one."""
+def graph_spec(engine: Engine, activations: Spec, k: int, start: Spec | None = None) -> Spec:
+    """The key holds k only where the graph of a smaller k is not a prefix of this one.
+
+    start: of the graph that a warm start begins with.
+    """
     identity: dict[str, Any] = {"engine": identity_of(engine)}
     if not engine.prefix_stable:
         identity["k"] = k
-    return Spec("graph", GRAPH_VERSION, identity, (activations.key,))
+    upstream = (activations.key,) if start is None else (activations.key, start.key)
+    return Spec("graph", GRAPH_VERSION, identity, upstream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from rra_cli.config.experiment import Experiment
 from rra_cli.data.dataset import ImageDataset, Split
 from rra_cli.errors import UserError, did_you_mean
 from rra_cli.stages.capture import CapturePass, LayerCapture
+from rra_cli.stages.engines import LayerEngines, engine_notes
 from rra_cli.stages.files import FileSource, UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
@@ -18,6 +20,8 @@ from rra_cli.stages.keys import activations_spec, graph_k, graph_spec, neighbors
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import Labelling
 from rra_cli.stages.point import Checkpoint, Point
+from rra_cli.stages.preprocessing import preprocessing_notes, projection_notes
+from rra_cli.stages.shards import check_shards
 from rra_cli.stages.train import TrainStage
 
 if TYPE_CHECKING:
@@ -70,16 +74,25 @@ class _ImageLayout:
         for checkpoint in _checkpoints(self.training, experiment.activations.checkpoints):
             for split in dataset.splits:
                 self._add(checkpoint, split)
+        self.layout.notes += projection_notes(self.layout.captures)
+        self.layout.notes += engine_notes(experiment.neighbors, self.layout.graphs)
+        self.layout.notes += preprocessing_notes(self.layout.graphs)
 
     def _add(self, checkpoint: Checkpoint, split: Split) -> None:
         """Everything that is measured at one checkpoint on one split."""
         experiment, n_samples = self.experiment, self.images.n_measured(split)
         k = neighbors_of(experiment.neighbors.k, n_samples, len(self.dataset.class_names))
+        check_shards(experiment.neighbors, n_samples)
         network_pass = self._pass(split, checkpoint)
+        engines = LayerEngines(experiment.neighbors, n_samples, graph_k(experiment, k))
         graphs = []
         for request in self.requests:
+            width = math.prod(self.shapes[request])
+            projection = experiment.activations.projection
+            n_features = width if projection is None else projection.width(width)
+            engine, start = engines.of(request.pooling, n_features)
             activations = activations_spec(
-                experiment.activations, self.images, split, request, self.training, checkpoint
+                experiment.activations, self.images, split, request, width, self.training, checkpoint
             )
             point = Point(
                 checkpoint=checkpoint,
@@ -92,10 +105,11 @@ class _ImageLayout:
                 n_samples=n_samples,
                 k=k,
                 activations=activations,
-                graph=graph_spec(experiment.neighbors, activations, graph_k(experiment, k)),
+                graph=graph_spec(engine, activations, engines.k, None if start is None else start.point.graph),
             )
             capture = self._capture(point, request, network_pass)
-            graph = GraphStage(point, capture, capture, experiment.neighbors, graph_k(experiment, k))
+            graph = GraphStage(point, capture, capture, engine, engines.k, start)
+            engines.add(graph)
             capture.readers.append(graph)
             graphs.append(graph)
         self.layout.measure(graphs, k, Labelling({}, partial(self.images.labels, split)))
@@ -123,18 +137,28 @@ class _ImageLayout:
             checkpoint=checkpoint,
             batch_size=config.batch_size,
             dtype=config.dtype,
+            projection=config.projection,
         )
 
 
 def _lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
     """The layout of a user's folder: its layers are there already."""
+    if experiment.activations.reduce is not None:
+        raise UserError(
+            f"activations.reduce={experiment.activations.reduce} projects layers while they are captured, "
+            "but these files are there already and are searched as they are",
+            f"leave it out, or write them anew by rra_cli.capture(..., reduce={experiment.activations.reduce})",
+        )
     files = UserFiles(experiment, read_only=read_only)
     layout = Layout(experiment, files.key[:12], files)
     k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)
+    check_shards(experiment.neighbors, files.n_samples)
+    engines = LayerEngines(experiment.neighbors, files.n_samples, graph_k(experiment, k))
     graphs = []
     for pooling in experiment.pooling.values():
         for layer in files.layers:
             source = FileSource(files, layer, pooling)
+            engine, start = engines.of(pooling, source.n_features)
             point = Point(
                 checkpoint=Checkpoint("last", "last", None),
                 split=files.split,
@@ -146,10 +170,13 @@ def _lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
                 n_samples=files.n_samples,
                 k=k,
                 activations=source.spec,
-                graph=graph_spec(experiment.neighbors, source.spec, graph_k(experiment, k)),
+                graph=graph_spec(engine, source.spec, engines.k, None if start is None else start.point.graph),
             )
-            graphs.append(GraphStage(point, source, None, experiment.neighbors, graph_k(experiment, k)))
+            graphs.append(GraphStage(point, source, None, engine, engines.k, start))
+            engines.add(graphs[-1])
     layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
+    layout.notes += engine_notes(experiment.neighbors, layout.graphs)
+    layout.notes += preprocessing_notes(layout.graphs)
     return layout
 
 

@@ -10,19 +10,21 @@ from rra_cli.core.fields import identity_of
 from rra_cli.data.dataset import Split
 from rra_cli.errors import UserError
 from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric
+from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
 from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
+from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.train import TrainStage
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What is measured at one checkpoint and split."""
+    """What is measured, or built, at one checkpoint and split."""
 
     title: str
     targets: list[Stage]
@@ -33,7 +35,8 @@ class Layout:
     """All stages of an experiment.
 
     model: 12 hex digits that name the network in tables. data: the images, or the user's files; training: None for
-    files. layers, pairs: the measurements. notes: what a person should know before they start.
+    files. layers, pairs: the measurements. shards: one of every graph, where no more than that is asked for. notes:
+    what a person should know before they start.
     """
 
     experiment: Experiment
@@ -44,24 +47,33 @@ class Layout:
     graphs: list[GraphStage] = field(default_factory=list)
     layers: list[LayerMeasure] = field(default_factory=list)
     pairs: list[PairMeasure] = field(default_factory=list)
+    shards: list[ShardStage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def stages(self) -> list[Stage]:
         """All stages, each after what it needs."""
         training = [] if self.training is None else [self.training]
-        return [*training, *self.captures, *self.graphs, *self.layers, *self.pairs]
+        return [*training, *self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs]
+
+    @property
+    def targets(self) -> Sequence[LayerMeasure | PairMeasure | ShardStage]:
+        """What a run is for: all measurements, or one shard of every graph."""
+        return self.shards or [*self.layers, *self.pairs]
+
+    @property
+    def frees(self) -> bool:
+        """Whether activations are removed once they are measured; a run that measures nothing leaves them."""
+        return self.experiment.activations.keep == "until_measured" and not self.shards
 
     @property
     def walks(self) -> list[Walk]:
-        """The measurements of every checkpoint and split, checkpoint by checkpoint."""
+        """The targets of every checkpoint and split, checkpoint by checkpoint."""
         places = dict.fromkeys((graph.point.checkpoint.label, graph.point.split) for graph in self.graphs)
         return [self._walk(_at(*place), " · ".join(place)) for place in places]
 
     def _walk(self, here: Callable[[Point], bool], title: str) -> Walk:
-        targets: list[Stage] = [stage for stage in self.layers if here(stage.graphs[0].point)]
-        targets += [stage for stage in self.pairs if here(stage.graphs[0].point)]
-        return Walk(title, targets)
+        return Walk(title, [stage for stage in self.targets if here(stage.graphs[0].point)])
 
     def measure(self, graphs: Sequence[GraphStage], k: int, labelling: Labelling | None) -> None:
         """Adds the graphs of one checkpoint and split with all their metrics.
@@ -69,6 +81,9 @@ class Layout:
         Metrics that need labels are left out, with a note, where there are none (labelling is None).
         """
         self.graphs.extend(graphs)
+        engine = self.experiment.neighbors
+        if isinstance(engine, ShardedEngine) and engine.shard is not None:
+            self.shards.extend(ShardStage(graph, engine.shard) for graph in graphs)
         keep = self.experiment.metrics.per_sample
         for key, metric in self.experiment.metrics.metrics.items():
             if "labels" in metric.inputs and labelling is None:

@@ -26,12 +26,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Context:
-    """Where a stage is built: the store, the machine and whoever watches."""
+    """Where a stage is built: the store, the machine and whoever watches.
+
+    devices: on which graphs may be searched at the same time; empty where there is no other than `device`.
+    """
 
     store: Store
     reporter: Reporter
     device: str
     memory: int | None
+    devices: tuple[str, ...] = ()
 
 
 class Stage(ABC):

@@ -10,7 +10,8 @@ import numpy as np
 from rra_cli.core.store import Store
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.report.per_sample import Block, in_order
-from rra_cli.stages.graph import GraphStage
+from rra_cli.report.schema import SEARCH
+from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
@@ -28,6 +29,9 @@ class Tabulator:
         self.layout, self.store = layout, store
         self._layers = [(stage, stage.load(store)) for stage in layout.layers]
         self._pairs = [(stage, stage.load(store)) for stage in layout.pairs]
+        self._searched: dict[Point, dict[str, Any]] = {
+            graph.point: {name: measured.figures[name] for name in SEARCH} for _, graph, measured in self._measured()
+        }
         # The key of the metric that nnls.csv is about: another NNLS, of other settings, is one of the pairs' metrics.
         self._nnls = next((stage.key for stage in layout.pairs if stage.metric.name == NNLS.name), None)
 
@@ -54,7 +58,7 @@ class Tabulator:
         blocks: dict[str, list[Block]] = {}
         for stage, graph, measured in self._measured():
             if PER_SAMPLE in measured.arrays:
-                columns = {**self._common(graph.point), "k": graph.point.k}
+                columns = {**self._common(graph.point), "k": graph.point.k, **self._search(graph)}
                 blocks.setdefault(stage.key, []).append(self._block(graph.point, columns, measured))
         return {key: in_order(found) for key, found in blocks.items()}
 
@@ -63,7 +67,8 @@ class Tabulator:
         blocks: dict[str, list[Block]] = {}
         for stage, measured in self._measured_pairs():
             if PER_SAMPLE in measured.arrays:
-                block = self._block(stage.graphs[0].point, self._pair(stage, measured), measured)
+                columns = {**self._pair(stage, measured), **self._searches(stage, measured)}
+                block = self._block(stage.graphs[0].point, columns, measured)
                 blocks.setdefault(stage.key, []).append(block)
         return {key: in_order(found) for key, found in blocks.items()}
 
@@ -104,7 +109,7 @@ class Tabulator:
         for graph in self.layout.graphs:
             point = graph.point
             row = {**self._common(point), "n_features": graph.source.n_features, "k": point.k}
-            yield {**row, **values[point], "stage": point.stage}
+            yield {**row, **values[point], "stage": point.stage, **self._search(graph)}
 
     def _metric_rows(self) -> Iterator[dict[str, Any]]:
         """One row a layer and metric."""
@@ -118,14 +123,16 @@ class Tabulator:
         for stage, measured in self._measured_pairs():
             if stage.key == self._nnls:
                 figures = {name: measured.figures[name] for name in ("chance", "std_error", "reason")}
-                yield {**self._pair(stage, measured), "nnls": measured.figures["value"], **figures}
+                row = {**self._pair(stage, measured), "nnls": measured.figures["value"], **figures}
+                yield {**row, **self._searches(stage, measured)}
 
     def _pair_rows(self) -> Iterator[dict[str, Any]]:
         """One row an ordered pair of layers and metric, of those that are not in nnls.csv."""
         for stage, measured in self._measured_pairs():
             if stage.key != self._nnls:
                 figures = {name: measured.figures[name] for name in ("value", "chance", "std_error", "reason")}
-                yield {**self._pair(stage, measured), "metric": stage.key, **figures}
+                row = {**self._pair(stage, measured), "metric": stage.key, **figures}
+                yield {**row, **self._searches(stage, measured)}
 
     def _pair(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
         sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}
@@ -139,19 +146,33 @@ class Tabulator:
             columns[f"scale_{side}"] = point.pooling.scale
         return {**columns, "subset": 0, "n_samples": sides["a"].n_samples, "k": sides["a"].k}
 
+    def _search(self, graph: GraphStage) -> dict[str, Any]:
+        """How a graph was searched, as its results say; where only pairs of layers were measured, as the graph says."""
+        found = self._searched.get(graph.point)
+        if found is None:
+            artifact = graph.find(self.store)
+            engine, recall = (graph.engine.name, None) if artifact is None else searched(artifact.path, graph.engine)
+            found = self._searched[graph.point] = {"engine": engine, "recall": recall}
+        return found
+
+    def _searches(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
+        """The same of both sides of a pair."""
+        sides = {side: self._search(stage.graphs[measured.figures[side]]) for side in ("a", "b")}
+        return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
+
     def _quantile_rows(self) -> Iterator[dict[str, Any]]:
         """The distribution of the TwoNN ratio μ at fixed quantiles; the same whatever fit looked at it."""
         for _, graph, measured in self._first_with("mu_quantiles"):
             common = self._common(graph.point)
             quantiles = measured.arrays["mu_quantiles"]
             for level, mu in zip(np.linspace(0.0, 1.0, len(quantiles)), quantiles, strict=True):
-                yield {**common, "quantile": float(level), "mu": float(mu)}
+                yield {**common, "quantile": float(level), "mu": float(mu), **self._search(graph)}
 
     def _class_rows(self) -> Iterator[dict[str, Any]]:
         for stage, graph, measured in self._measured():
             if "class_value" not in measured.arrays:
                 continue
-            common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key}
+            common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **self._search(graph)}
             names = self.layout.data.class_names(measured.arrays["classes"])
             columns = [measured.arrays[name] for name in ("class_value", "class_chance", "class_size")]
             for name, value, chance, size in zip(names, *columns, strict=True):
@@ -160,7 +181,7 @@ class Tabulator:
     def _class_neighbor_rows(self) -> Iterator[dict[str, Any]]:
         """Which classes the neighbours of a class belong to."""
         for _, graph, measured in self._first_with("class_neighbors"):
-            common = {**self._common(graph.point), "k": graph.point.k}
+            common = {**self._common(graph.point), "k": graph.point.k, **self._search(graph)}
             names = self.layout.data.class_names(measured.arrays["classes"])
             for name, fractions in zip(names, measured.arrays["class_neighbors"], strict=True):
                 for other, fraction in zip(names, fractions, strict=True):

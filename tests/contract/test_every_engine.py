@@ -10,6 +10,7 @@ import pytest
 
 from rra_cli.core.component import components
 from rra_cli.neighbors import NeighborGraph
+from rra_cli.neighbors.auto import engine_for
 from rra_cli.neighbors.engine import Engine
 
 ENGINES: dict[str, Engine] = {name: cls() for name, cls in components("neighbors").items()}
@@ -39,7 +40,7 @@ def graph_of(name: str) -> NeighborGraph:
 
 # An approximate engine compiles for half a minute when it is first used.
 each_engine = pytest.mark.parametrize(
-    "name", [name if name == "exact" else pytest.param(name, marks=pytest.mark.long) for name in ENGINES]
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "pynndescent" else name for name in ENGINES]
 )
 
 
@@ -47,7 +48,8 @@ each_engine = pytest.mark.parametrize(
 def test_lists_hold_true_distances_and_most_true_neighbours(name: str) -> None:
     """The type checks order, repeats and self; here that distances belong to ids, and the recall is what it says."""
     graph = graph_of(name)
-    assert (graph.indices.shape, graph.engine, graph.self_excluded) == ((N, K), name, True)
+    chosen = engine_for(ENGINES[name], N, D, K, first=True).engine.name
+    assert (graph.indices.shape, graph.engine, graph.self_excluded) == ((N, K), chosen, True)
     np.testing.assert_allclose(graph.distances, true_distances(points(), graph.indices), rtol=1e-6)
     found = recall_of(points(), graph)
     assert found > 0.9

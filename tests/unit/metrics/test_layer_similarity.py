@@ -89,6 +89,22 @@ def test_all_pairs_of_layers() -> None:
     assert NNLS().measure([]) == {}
 
 
+def test_values_depend_neither_on_threads_nor_on_what_is_kept() -> None:
+    """To the last bit; and they are those of the samples."""
+    graphs = [random_graph(300, 20, seed) for seed in range(10)]
+    kept = nnls_pairs(graphs, threads=1)
+    for threads in (1, 2, 4):
+        lean = nnls_pairs(graphs, per_sample=False, threads=threads)
+        assert lean.keys() == kept.keys()
+        for pair, estimate in lean.items():
+            full = kept[pair]
+            assert estimate.per_sample is None
+            assert full.per_sample is not None
+            assert (estimate.value, estimate.std_error) == (full.value, full.std_error)
+            assert full.value == pytest.approx(full.per_sample.mean(), rel=1e-13)
+            assert full.std_error == pytest.approx(full.per_sample.std(ddof=1) / np.sqrt(300), rel=1e-12)
+
+
 def test_errors() -> None:
     graph = random_graph(20, 3, 0)
     with pytest.raises(UserError, match="different samples cannot be compared: 20 and 21 rows"):

@@ -31,7 +31,7 @@ def test_values_are_kept_by_sample_id(tmp_path: Path) -> None:
     path = write_per_sample([block([4 / 3, np.nan, -0.0], [4, 2, 7])], tmp_path, "nncs")
     assert path == tmp_path / "per_sample/nncs.parquet"
     read = pq.read_table(path)
-    assert read.column_names == ["sample_id", *COMMON, "k", "value"]
+    assert read.column_names == ["sample_id", *COMMON, "k", "value", "engine", "recall"]
     assert read.schema.field("layer").type == pa.string()
     assert {read.schema.field(name).type for name in ("sample_id", "epoch", "index", "k")} == {pa.int64()}
     assert read["sample_id"].to_pylist() == [2, 4, 7]
@@ -48,7 +48,8 @@ def test_pairs_are_named_by_both_sides(tmp_path: Path) -> None:
     constants = {**sides, "subset": 0, "n_samples": 2, "k": 5}
     path = write_per_sample([Block(constants, np.arange(2), np.ones(2))], tmp_path, "nnls", pairs=True)
     read = pq.read_table(path)
-    assert read.column_names == ["sample_id", *PAIR, "subset", "n_samples", "k", "value"]
+    assert read.column_names[:-4] == ["sample_id", *PAIR, "subset", "n_samples", "k", "value"]
+    assert read.column_names[-4:] == ["engine_a", "recall_a", "engine_b", "recall_b"]
     assert read["layer_b"].to_pylist() == ["layer_b!"] * 2
     with pytest.raises(ValueError, match="unknown columns"):
         write_per_sample([Block(constants, np.arange(2), np.ones(2))], tmp_path, "nnls")

@@ -43,7 +43,9 @@ def test_columns_are_the_contract() -> None:
         "model_a,checkpoint_a,split_a,layer_a,pool_a,scale_a,model_b,checkpoint_b,split_b,layer_b,pool_b,scale_b,"
         "subset,n_samples,k,nnls"
     )
-    assert TABLES["mu"].columns == (*COMMON, "quantile", "mu")
+    assert TABLES["mu"].columns[:11] == (*COMMON, "quantile", "mu")
+    assert TABLES["mu"].columns[11:] == ("engine", "recall")
+    assert TABLES["nnls"].columns[-4:] == ("engine_a", "recall_a", "engine_b", "recall_b")
 
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('",\n;=\t'), max_size=12)

@@ -1,0 +1,57 @@
+"""What a neighbour search takes, from sizes alone: seconds as functions of samples, features and neighbours.
+
+The constants are figures of one machine that are committed, so that a choice or a plan that rests on them is the same
+everywhere. They are measured, and compared with what the functions give, by benchmarks/search_costs.py.
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+# Seconds per unit of what the comment says, on the machine of benchmarks/README.md with 4 threads.
+EXACT_START = 0.05  # a search
+EXACT_PRODUCT = 1.0e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
+EXACT_SELECT = 1.0e-9  # a pair of samples: whether it may be a neighbour
+EXACT_DIRECT = 3.0e-10  # a feature of a neighbour's direct difference
+
+DESCENT_COMPILE = 25.0  # a process
+DESCENT_JOIN = 4.5e-11  # a feature of a pair of candidates that are compared
+DESCENT_PUSH = 5.0e-9  # a pair of candidates: whether it changes a list
+DESCENT_LIST = 2.0e-9  # a neighbour that a neighbour's list is searched for
+DESCENT_TREE = 8.0e-10  # a feature of a sample on a level of a tree
+# pynndescent's own defaults.
+_MOST_CANDIDATES = 60
+_LEAF = (60, 256)
+
+
+def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None) -> float:
+    """The exact search of n samples of d features against themselves, or against n_reference others."""
+    pairs = n * (n - 1) / 2 if n_reference is None else float(n) * n_reference
+    return EXACT_START + pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * d * EXACT_DIRECT
+
+
+def nn_descent_seconds(n: int, d: int, k: int, *, n_neighbors: int | None = None, compiled: bool = False) -> float:
+    """Nearest-neighbour descent by pynndescent's defaults, measured recall included.
+
+    n_neighbors: that are searched for, k + 1 where None. compiled: in this process before.
+    """
+    width = max(k + 1, n_neighbors or 0)
+    candidates = min(_MOST_CANDIDATES, width)
+    leaf = min(max(_LEAF[0], 5 * width), _LEAF[1])
+    trees = max(3, min(12, round(2 * log2(n) / log2(10))))
+    joined = float(n) * (candidates**2 + trees * leaf / 2)
+    levels = trees * max(1.0, log2(n / leaf)) if n > leaf else 0.0
+    return (
+        (0.0 if compiled else DESCENT_COMPILE)
+        + joined * (d * DESCENT_JOIN + DESCENT_PUSH)
+        + float(n) * width**2 * DESCENT_LIST
+        + float(n) * d * levels * DESCENT_TREE
+    )
+
+
+def nn_descent_bytes(n: int, d: int, k: int, *, n_neighbors: int | None = None) -> int:
+    """Memory of nearest-neighbour descent at its peak: the copy, the lists and what a round keeps."""
+    width = max(k + 1, n_neighbors or 0)
+    candidates = min(_MOST_CANDIDATES, width)
+    updates = 3 * 12 * (3 * candidates**2 // 2) * min(n, 16384)
+    return 4 * n * d + n * width * (3 * 9 + 8) + 16 * n * candidates + updates

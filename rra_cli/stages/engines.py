@@ -1,0 +1,37 @@
+"""Which engine searches a layer, and from which graph a warm start begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rra_cli.activations.pooling import Pooling
+from rra_cli.neighbors.auto import AutoEngine, engine_for, explain
+from rra_cli.neighbors.engine import Engine
+from rra_cli.neighbors.nn_descent import PynndescentEngine
+from rra_cli.stages.graph import GraphStage
+
+
+class LayerEngines:
+    """The engines of the layers of one checkpoint and split, asked for and added in the layers' order."""
+
+    def __init__(self, engine: Engine, n_samples: int, k: int) -> None:
+        self.engine, self.n_samples, self.k = engine, n_samples, k
+        self._last: dict[Pooling, GraphStage] = {}
+
+    def of(self, pooling: Pooling, n_features: int) -> tuple[Engine, GraphStage | None]:
+        """The engine of the next layer at this pooling, and the graph that its search starts from."""
+        before = self._last.get(pooling)
+        engine = engine_for(self.engine, self.n_samples, n_features, self.k, first=before is None).engine
+        return engine, before if isinstance(engine, PynndescentEngine) and engine.warm_start else None
+
+    def add(self, graph: GraphStage) -> None:
+        """The graph of the layer that was asked for last: the next layer's may start from it."""
+        self._last[graph.point.pooling] = graph
+
+
+def engine_notes(engine: Engine, graphs: Sequence[GraphStage]) -> list[str]:
+    """What was chosen for an experiment's graphs and why, where the choice was left to `neighbors=auto`."""
+    if not isinstance(engine, AutoEngine):
+        return []
+    units = {graph.unit: graph for graph in graphs}.values()
+    return explain(engine, [(graph.point.n_samples, graph.source.n_features, graph.k) for graph in units])
