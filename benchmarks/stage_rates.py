@@ -1,8 +1,9 @@
-"""The four rates behind the times of `rra plan`, measured on this machine; under a minute on four quiet cores.
+"""The three rates behind the times of `rra plan`, measured on this machine; under a minute on four quiet cores.
 
     python benchmarks/stage_rates.py [--folder DIR]
 
-The figures belong into rra_cli/stages/costs.py (constants of the same names), the printed block into README.md here.
+The figures belong into rra_cli/stages/costs.py (constants of the same names), the printed block into README.md here; those
+of a graph are in rra_cli/neighbors/cost_model.py, measured by search_costs.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from rra_cli.core.provenance import hardware
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.models.resnet import ResNet20
-from rra_cli.neighbors import exact_neighbors
 from rra_cli.stages.costs import forward_flops
 
 CIFAR10 = (3, 32, 32)
@@ -58,13 +58,6 @@ def forward_rate(batch_size: int = 256, seconds: float = 8.0) -> float:
     return flops / median_seconds(forward, seconds)
 
 
-def search_rate(n_samples: int = 3000, n_features: int = 4096, seconds: float = 12.0) -> float:
-    """FLOP/s of the exact search, all that belongs to it included; all pairs once are 2 N^2 d operations."""
-    activations = np.random.default_rng(0).normal(size=(n_samples, n_features)).astype(np.float32)
-    work = 2.0 * n_samples**2 * n_features
-    return work / median_seconds(lambda: exact_neighbors(activations, 30), seconds)
-
-
 def disk_rate(folder: Path, n_bytes: int = 200 * 10**6, seconds: float = 10.0) -> float:
     """Bytes/s of what is written to the store: the file, its checksum and the flush to disk."""
     layer = np.random.default_rng(0).normal(size=n_bytes // 8)
@@ -97,7 +90,6 @@ def main() -> None:
         rates = {
             "TRAINING_FLOPS": training_rate(),
             "FORWARD_FLOPS": forward_rate(),
-            "SEARCH_FLOPS": search_rate(),
             "DISK_BYTES": disk_rate(Path(folder)),
         }
     machine = hardware()

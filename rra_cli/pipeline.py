@@ -18,7 +18,8 @@ from rra_cli.core.store import Store
 from rra_cli.errors import together
 from rra_cli.report import render
 from rra_cli.report.per_sample import write_per_sample
-from rra_cli.report.writing import write_table
+from rra_cli.report.schema import SEARCH_TIMES
+from rra_cli.report.writing import write_search_times, write_table
 from rra_cli.stages.budget import Missing, captures_of, missing_stages, total
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads, side_by_side
@@ -93,7 +94,8 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     set_threads(experiment.runtime.threads)
     device, layout = together(lambda: resolve_device(experiment.runtime.device), lambda: lay_out(experiment))
     store = Store(experiment.store_root, warn=reporter.warn)
-    context = Context(store, reporter, device, experiment.runtime.memory_bytes, side_by_side(device))
+    memory = experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes
+    context = Context(store, reporter, device, memory, side_by_side(device))
     missing = missing_stages(layout, store)
     needed = total(missing, layout, store)
     if missing:
@@ -185,6 +187,8 @@ def _write_tables(layout: Layout, store: Store, run_dir: RunDir) -> None:
         write_per_sample(blocks, run_dir.tables, metric)
     for metric, blocks in results.per_sample_pairs().items():
         write_per_sample(blocks, run_dir.tables, metric, pairs=True)
+    if layout.compared:
+        write_search_times(results.search_times(), run_dir.path / SEARCH_TIMES)
     if layout.training is not None:
         files.write_bytes(run_dir.path / "training.jsonl", layout.training.history(store))
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from rra_cli.config import catalog
 from rra_cli.config.describe import fault_lines, shown
-from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, Runtime, StoreConfig
+from rra_cli.config.experiment import ActivationsConfig, Comparison, Experiment, MetricSet, Runtime, StoreConfig
 from rra_cli.core.component import GROUPS, component
 from rra_cli.core.fields import Kind, kind_of
 from rra_cli.errors import ConfigError, UserError, did_you_mean
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 COMPONENTS = tuple(group for group in GROUPS if group != "metrics")
 SECTIONS: dict[str, type[Any]] = {"activations": ActivationsConfig, "runtime": Runtime, "store": StoreConfig}
-KEYS = ("seed", *COMPONENTS, "pooling", "metrics", *SECTIONS)
+KEYS = ("seed", *COMPONENTS, "pooling", "metrics", "compare", *SECTIONS)
 FLAGS = ("per_sample", "per_class")
 HINT = "`rra run +experiment=NAME --cfg job` prints the whole configuration; `rra ls` lists what there is"
 NO_EXPERIMENT = "custom"
@@ -51,6 +51,7 @@ class _Binder:
             parts[group] = self.component(group, group, config.get(group))
         parts["pooling"] = self.pooling(config.get("pooling"))
         parts["metrics"] = self.metrics(config.get("metrics"))
+        parts["compare"] = self.compare({} if config.get("compare") is None else config["compare"])
         for section, cls in SECTIONS.items():
             parts[section] = self.settings(section, cls, {} if config.get(section) is None else config[section])
         return None if self.faults else Experiment(name=name, **parts)
@@ -127,6 +128,24 @@ class _Binder:
                     f"{did_you_mean(key, [*FLAGS, *(k for k in chosen if k != key)])}"
                 )
         return None if self.faults else MetricSet(bound, **flags)
+
+    def compare(self, values: Any) -> Comparison | None:
+        if not isinstance(values, Mapping):
+            self.faults.append(f"compare: expected a mapping with engines and layers, got {values!r}")
+            return None
+        self.unknown("compare", values, ("engines", "layers"))
+        engines, layers = ({} if values.get("engines") is None else values["engines"]), values.get("layers") or []
+        if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+            self.faults.append(f"compare.layers: expected a list of names or globs, got {layers!r}")
+        if not isinstance(engines, Mapping):
+            self.faults.append(f"compare.engines: expected a mapping of names to engines, got {engines!r}")
+            return None
+        bound = {}
+        for name, settings in engines.items():
+            if not str(name).isidentifier():
+                self.faults.append(f"compare.engines.{name}: an engine is named by letters, digits and _")
+            bound[str(name)] = self.component(f"compare.engines.{name}", "neighbors", settings)
+        return None if self.faults else Comparison(bound, tuple(layers))
 
     def settings(self, path: str, cls: type[T], values: Any) -> T | None:
         """A dataclass from plain values, strictly typed."""

@@ -124,6 +124,20 @@ class MetricSet:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Other engines whose graphs are compared with the exact ones: their recall, what they do to the metrics, and time.
+
+    engines: by a name for tables and plots. layers: names or globs of those that are compared; empty: all.
+    """
+
+    engines: Mapping[str, Engine] = selection(default_factory=dict)
+    layers: tuple[str, ...] = selection(())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engines", MappingProxyType(dict(self.engines)))
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that a run is made of. pooling: by name, each measured on its own."""
 
@@ -138,6 +152,7 @@ class Experiment:
     neighbors: Engine = identity()
     metrics: MetricSet = selection()
     activations: ActivationsConfig = identity(default_factory=ActivationsConfig)
+    compare: Comparison = selection(default_factory=Comparison)
     runtime: Runtime = execution(default_factory=Runtime)
     store: StoreConfig = location(default_factory=StoreConfig)
 

@@ -6,8 +6,10 @@ and its columns. What tiles cannot decide within their precision stays on the li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,11 @@ from rra_cli.neighbors.rows import Rows, blocks
 from rra_cli.neighbors.threads import over_rows
 
 _TILE = 2048
+_STEPS_FROM = 512  # features
+_kernels: Any = tile_kernels  # mypy does not follow arguments that are handed on as a whole
+
+# Query rows, reference rows, and whether the latter are queries too.
+Step = tuple[tuple[int, int], tuple[int, int], bool]
 
 
 def capacity(k: int, available: int) -> int:
@@ -44,6 +51,7 @@ class Lists:
     full: NDArray[np.bool_]
     mine: NDArray[np.float64]
     theirs: NDArray[np.float64]
+    settled: NDArray[np.int32]
     k: int
     error: float
 
@@ -58,6 +66,7 @@ class Lists:
             np.zeros(n, bool),
             np.zeros((n, 4)),
             np.zeros((n_reference, 4)),
+            np.zeros(n, np.int32),
             k,
             error,
         )
@@ -68,8 +77,13 @@ class Lists:
 
     def shorten(self) -> None:
         """Drops what is certainly not among the k nearest of those seen so far."""
-        parts = (self.ids, self.squares, self.count, self.bound, self.mine, self.theirs, self.error, self.k)
-        over_rows(lambda a, b: tile_kernels.shorten_all(*parts, a, b), len(self.count))
+        parts: tuple[Any, ...] = (*self.arrays[:4], self.mine, self.theirs, self.error, self.k)
+        over_rows(lambda a, b: _kernels.shorten_all(*parts, a, b), len(self.count))
+
+    def tighten(self, start: int, stop: int) -> None:
+        """Lowers the bounds of lists start..stop that have grown much."""
+        parts: tuple[Any, ...] = (*self.arrays, self.settled, self.error, self.k)
+        over_rows(lambda a, b: _kernels.tighten(*parts, start + a, start + b), stop - start, pieces=2)
 
     def packed(self) -> list[NDArray[Any]]:
         """All that the lists hold, without their empty places."""
@@ -89,7 +103,7 @@ class Lists:
         chosen = np.flatnonzero(~self.full[:n])
         starts = np.r_[0, np.cumsum(self.count[chosen], dtype=np.int64)]
         ids = np.empty(int(starts[-1]), np.int32)
-        over_rows(lambda a, b: tile_kernels.copy_lists(self.ids, starts, chosen, ids, a, b), len(chosen))
+        over_rows(lambda a, b: _kernels.copy_lists(self.ids, starts, chosen, ids, a, b), len(chosen))
         return Pairs(starts, ids), chosen
 
 
@@ -97,7 +111,8 @@ class Lists:
 class Sweep:
     """All tiles between queries and references. offset: query i is reference offset + i, None when they differ.
 
-    own: `(queries,)` reference that is the query itself, -1 for none.
+    own: `(queries,)` reference that is the query itself, -1 for none. cuts: numbers of references, ascending; the tiles
+    are visited in an order in which those between the first `cut` references come before all others.
     """
 
     product: Product
@@ -106,6 +121,7 @@ class Sweep:
     own: NDArray[np.int64]
     offset: int | None
     memory: int
+    cuts: tuple[int, ...] = ()
     _workspace: dict[str, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -120,46 +136,82 @@ class Sweep:
         rows = max(64, int((self.memory / 64) ** 0.5))
         return min(_TILE, 1 << (rows.bit_length() - 1))
 
-    def run(self, lists: Lists, progress: Progress = silent, snapshots: Snapshots | None = None) -> None:
-        """Fills the lists. With snapshots it goes on after the last one that was kept."""
+    def run(
+        self,
+        lists: Lists,
+        progress: Progress = silent,
+        snapshots: Snapshots | None = None,
+        reached: Callable[[int], None] | None = None,
+    ) -> None:
+        """Fills the lists. With snapshots it goes on after the last one that was kept.
+
+        reached: called with a cut as soon as the lists of the queries below it hold all that the references below it
+        have to give, and nothing else.
+        """
         steps, features = list(self._steps()), self.references.features
         work = np.cumsum([0.0, *((b - a) * (d - c) * float(features) for (a, b), (c, d), _ in steps)])
+        # Lists filled by another product, or in another order of steps, cannot be gone on with.
+        same = np.frombuffer(repr((self.product.name, self.panel_rows, self.cuts)).encode(), np.uint8)
         kept = None if snapshots is None else snapshots.restore()
         done = 0
-        if kept is not None:
+        if kept is not None and np.array_equal(kept[1][0], same):
             done = kept[0]
-            lists.restore(kept[1])
+            lists.restore(kept[1][1:])
         panels: dict[tuple[str, int, int], Panel] = {}
         for at in range(done, len(steps)):
             (a, b), (c, d), within = steps[at]
-            left = self._panel(panels, self.queries, "rows", a, b)
-            lists.mine[a:b] = left.facts
-            if within and self.offset is not None and a + self.offset == c:
-                right = replace(left, start=c)
-            else:
-                right = self._panel(panels, self.references, "columns", c, d)
-            lists.theirs[c:d] = right.facts
-            self._step(lists, left, right, within, diagonal=right.parts is left.parts)
+            left, right = self._panels(panels, *steps[at])
+            lists.mine[a:b], lists.theirs[c:d] = left.facts, right.facts
+            if within and self.offset is not None:  # lists of the columns name the rows, as references
+                lists.theirs[a + self.offset : b + self.offset] = left.facts
+            for left_part, right_part, both in self._pieces(left, right, within):
+                self._tile(lists, left_part, right_part, both)
             progress(round(work[at + 1]), round(work[-1]), "")
+            if reached is not None:
+                for cut in self._reached(steps, at):
+                    reached(cut)
             if snapshots is not None and (snapshots.due(work[at + 1] - work[at]) or at + 1 == len(steps)):
-                snapshots.keep(lists.packed(), at + 1)
+                snapshots.keep([same, *lists.packed()], at + 1)
         lists.shorten()
 
-    def _steps(self) -> Iterator[tuple[tuple[int, int], tuple[int, int], bool]]:
+    def tiles(self, progress: Progress = silent) -> Iterator[tuple[Panel, Panel, bool]]:
+        """Rounded rows of both sides of every tile, and whether it serves both: its rows and columns share none."""
+        steps = list(self._steps())
+        panels: dict[tuple[str, int, int], Panel] = {}
+        for at, step in enumerate(steps):
+            yield from self._pieces(*self._panels(panels, *step), step[2])
+            progress(at + 1, len(steps), "")
+
+    def _steps(self) -> Iterator[Step]:
         """(query rows, reference rows, whether the references are queries too and both sides are served)."""
-        size = self.panel_rows
-        ranges = list(blocks(len(self.queries), size))
-        for mine, (a, b) in enumerate(ranges):
-            if self.offset is None:
-                yield from (((a, b), other, False) for other in blocks(len(self.references), size))
-                continue
-            for c, d in ranges[: mine + 1]:
-                yield (a, b), (self.offset + c, self.offset + d), True
-            for c, d in blocks(self.offset, size):
-                yield (a, b), (c, d), False
-            rest = self.offset + len(self.queries)
-            for c, d in blocks(len(self.references) - rest, size):
-                yield (a, b), (rest + c, rest + d), False
+        size, n = self.panel_rows, len(self.references)
+        if self.offset is None:
+            for mine in blocks(len(self.queries), size):
+                yield from ((mine, other, False) for other in blocks(n, size))
+            return
+        rest = self.offset + len(self.queries)
+        ranges = [part for a, b in self._between(self.offset, rest) for part in _blocks_of(a, b, size)]
+        rows = [(a - self.offset, b - self.offset) for a, b in ranges]
+        for mine in range(len(rows)):
+            yield from ((rows[mine], other, True) for other in ranges[: mine + 1])
+            yield from ((rows[mine], other, False) for other in blocks(self.offset, size))
+        for a, b in self._between(rest, n):
+            yield from ((mine, other, False) for mine in rows for other in _blocks_of(a, b, size))
+
+    def _between(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The parts of start..stop between cuts."""
+        ends = [start, *(cut for cut in self.cuts if start < cut < stop), stop]
+        return ((a, b) for a, b in pairwise(ends) if a < b)
+
+    def _reached(self, steps: list[Step], at: int) -> list[int]:
+        """The cuts below which this step is the last one."""
+        offset = self.offset or 0
+
+        def below(cut: int, step: Step) -> bool:
+            return offset + step[0][0] < cut and step[1][0] < cut
+
+        last = at + 1 == len(steps)
+        return [cut for cut in self.cuts if below(cut, steps[at]) and (last or not below(cut, steps[at + 1]))]
 
     def _marks(self, m: int, n: int) -> NDArray[np.uint8]:
         """A byte for every pair of a tile, rows padded to words."""
@@ -177,37 +229,56 @@ class Sweep:
             panels[key] = self.product.round(rows, start, stop)
         return panels[key]
 
-    def _step(self, lists: Lists, left: Panel, right: Panel, within: bool, diagonal: bool) -> None:
-        size = self.tile_rows
+    def _panels(
+        self, panels: dict[tuple[str, int, int], Panel], mine: tuple[int, int], other: tuple[int, int], within: bool
+    ) -> tuple[Panel, Panel]:
+        """The rounded rows of a step, the same ones on both sides where they are."""
+        left = self._panel(panels, self.queries, "rows", *mine)
+        if within and self.offset is not None and mine[0] + self.offset == other[0]:
+            return left, replace(left, start=other[0])
+        return left, self._panel(panels, self.references, "columns", *other)
+
+    def _pieces(self, left: Panel, right: Panel, within: bool) -> Iterator[tuple[Panel, Panel, bool]]:
+        """The tiles of two panels."""
+        size, diagonal = self.tile_rows, right.parts is left.parts
+        # On the diagonal in steps, within which alone every pair is visited twice; short rows cost less than more steps.
+        step = size // 4 if self.references.features >= _STEPS_FROM else size
         for a, b in blocks(len(left), size):
-            for c, d in blocks(b if diagonal else len(right), size):
-                self._tile(lists, left.slice(a, b), right.slice(c, d), within and not (diagonal and a == c))
+            for c, d in blocks(a if diagonal else len(right), size):
+                yield left.slice(a, b), right.slice(c, d), within
+            for e, f in blocks(b - a if diagonal else 0, step):
+                if e:
+                    yield left.slice(a + e, a + f), right.slice(a, a + e), within
+                yield left.slice(a + e, a + f), right.slice(a + e, a + f), False
 
     def _tile(self, lists: Lists, left: Panel, right: Panel, both: bool) -> None:
-        tile = self.product.tile(left, right)
-        m, n = tile[0].shape
-        facts = (left.facts, right.facts, lists.error)
+        products, cross = self.product.tile(left, right)
+        m, n = products.shape
+        first_row, first_list = left.start + (self.offset or 0), right.start - (self.offset or 0)
+        if both:
+            lists.tighten(first_list, first_list + n)
+        others = lists.bound[first_list : first_list + n] if both else np.zeros(n, np.float32)
+        columns = tile_kernels.column_terms(right.facts, others, lists.error)
+        rows, marks = np.empty((m, 6), np.float32), self._marks(m, n)
         own = self.own[left.start : left.start + m] - right.start
         bound = lists.bound[left.start : left.start + m]
-        over_rows(lambda a, b: tile_kernels.first_bounds(*tile, *facts, own, bound, lists.k, a, b), m)
-        first_list = right.start - (self.offset or 0)
-        others = lists.bound[first_list : first_list + n] if both else np.zeros(n, np.float32)
-        terms = tile_kernels.terms(left.facts, right.facts, bound, others, lists.error)
-        marks = self._marks(m, n)
-        over_rows(lambda a, b: tile_kernels.mark(*tile, *terms, marks, a, b), m)
-        words = marks.view(np.uint64)
-        over_rows(
-            lambda a, b: tile_kernels.offer_to_rows(
-                words, *tile, *facts, own, left.start, right.start, *lists.arrays, lists.k, a, b
-            ),
-            m,
-        )
+        facts: tuple[Any, ...] = (products, cross, left.facts, right.facts, lists.error)
+        given: tuple[Any, ...] = (marks.view(np.uint64), *facts)
+        kept: tuple[Any, ...] = (*lists.arrays, lists.k)
+
+        def rows_of_tile(a: int, b: int) -> None:
+            _kernels.tighten(*lists.arrays, lists.settled, lists.error, lists.k, left.start + a, left.start + b)
+            _kernels.first_bounds(*facts, own, bound, lists.k, a, b)
+            rows[a:b] = tile_kernels.row_terms(left.facts[a:b], bound[a:b], lists.error)
+            _kernels.mark(products, cross, rows, *columns, marks, a, b)
+            _kernels.offer_to_rows(*given, own, left.start, right.start, *kept, a, b)
+
+        over_rows(rows_of_tile, m, pieces=2)
         if both:
-            first_row = left.start + (self.offset or 0)
-            over_rows(
-                lambda a, b: tile_kernels.offer_to_columns(
-                    words, *tile, *facts, first_list, first_row, *lists.arrays, lists.k, a, b
-                ),
-                n,
-                align=8,
-            )
+            offer = partial(_kernels.offer_to_columns, *given, first_list, first_row, *kept)
+            over_rows(offer, n, align=8, pieces=2)
+
+
+def _blocks_of(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """`blocks` of start..stop."""
+    return ((start + a, start + b) for a, b in blocks(stop - start, size))

@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.neighbors.candidates import Lists, Sweep, capacity
+from rra_cli.neighbors.cost_model import SMALL_PAIRS, SMALL_WORK
 from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8, float_rate, integer_rate
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import thread_count
 
 # Multiply-adds of direct differences a second and thread; benchmarks/README.md has what was measured.
 _DIFFERENCES = 5e9
-_QUERIES, _REFERENCES = 64, 4096
-# Below this everything is compared directly: less than the rest of a search takes.
-_SMALL_WORK, _SMALL_PAIRS = 2e8, 4e6
+_QUERIES, _REFERENCES = 64, 2048
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Plan:
 def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], within: bool, memory: int) -> Plan:
     """The plan that takes the least time. within: the queries are references too, so that each pair is visited once."""
     n, m, features = len(queries), len(references), references.features
-    if 1.0 * n * m * features < _SMALL_WORK and n * m < _SMALL_PAIRS:
-        return Plan(())
+    if 1.0 * n * m * features < SMALL_WORK and n * m < SMALL_PAIRS:
+        return Plan(())  # the rest of a search takes longer than all direct differences
     integers = integer_rate() > 1.2 * float_rate("float32")
     ladder: list[Product] = [Int8(), TwiceInt8()] if integers else [Float(np.float32)]
     ladder.append(Float(np.float64))
@@ -67,7 +66,7 @@ def _trial(
 
 def _listed(product: Product, queries: Rows, references: Rows, own: NDArray[np.int64], k: int, memory: int) -> float:
     """Mean length of the lists."""
-    reach = min(k, len(references) - 1)
+    reach = min(k, max(1, len(references) - 1))
     lists = Lists.empty(len(queries), reach, len(references), product.error(references.features))
     Sweep(product, queries, references, own, None, memory).run(lists)
     return float("inf") if lists.full.mean() > 0.1 else float(lists.count[~lists.full].mean())

@@ -19,6 +19,12 @@ DESCENT_JOIN = 4.5e-11  # a feature of a pair of candidates that are compared
 DESCENT_PUSH = 5.0e-9  # a pair of candidates: whether it changes a list
 DESCENT_LIST = 2.0e-9  # a neighbour that a neighbour's list is searched for
 DESCENT_TREE = 8.0e-10  # a feature of a sample on a level of a tree
+# Samples times samples, and times features, below which the exact search compares all pairs directly.
+SMALL_WORK, SMALL_PAIRS = 2e8, 4e6
+_PAIR = 44  # bytes of a pair while it is evaluated
+_KEPT = 32  # of a neighbour: as it is found, and in the graph
+_TILES = 80 << 20  # of the tiles, which have one size
+_SLAB = 8 << 20  # of the columns that are compared at a time
 # pynndescent's own defaults.
 _MOST_CANDIDATES = 60
 _LEAF = (60, 256)
@@ -28,6 +34,16 @@ def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None) -> 
     """The exact search of n samples of d features against themselves, or against n_reference others."""
     pairs = n * (n - 1) / 2 if n_reference is None else float(n) * n_reference
     return EXACT_START + pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * d * EXACT_DIRECT
+
+
+def exact_bytes(n: int, d: int, k: int, *, itemsize: int = 4) -> int:
+    """Memory of the exact search of n samples at its peak, on top of the activations, where nothing limits it."""
+    if n * n * d < SMALL_WORK and n * n < SMALL_PAIRS:
+        return n * n * _PAIR + n * k * _KEPT
+    lists = n * min(n, 4 * k + 512) * 8
+    first = n * d * 2 + lists // 2 + _TILES  # two eight-bit parts, and lists that are half full
+    then = lists // 2 + int(1.2 * n * k) * _PAIR + itemsize * n * min(d, max(128, _SLAB // (itemsize * n)))
+    return max(first, then) + n * k * _KEPT
 
 
 def nn_descent_seconds(n: int, d: int, k: int, *, n_neighbors: int | None = None, compiled: bool = False) -> float:

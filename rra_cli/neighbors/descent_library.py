@@ -46,6 +46,11 @@ def compile_once(library: Any, progress: Progress) -> None:
     if library not in _compiled:
         progress(0, 1, "compiling pynndescent, once in a process (half a minute)")
         points = np.random.RandomState(0).standard_normal((64, 4)).astype(np.float32)
+        ids = (np.arange(64)[:, None] + np.arange(1, 6)).astype(np.int32) % 64
+        squares = np.square(points[:, None] - points[ids]).sum(axis=2)
+        starts: tuple[dict[str, Any], ...] = ({}, {"init_graph": ids, "init_dist": squares})
         with LOCK:
-            library.NNDescent(data=points, n_neighbors=5, random_state=np.random.RandomState(0), n_jobs=1)
+            for start in starts:
+                random = np.random.RandomState(0)
+                library.NNDescent(data=points, n_neighbors=5, random_state=random, n_jobs=1, **start)
         _compiled.add(library)

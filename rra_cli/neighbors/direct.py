@@ -7,6 +7,7 @@ rows a pair names come from there. Gathering whole rows instead would read memor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,8 @@ def _sums(
             parts = [_padded(part, unit) for part in parts]
             left = parts[0] if len(parts) > 1 or offset is None else parts[0][offset : offset + len(pairs)]
             right = parts[-1]
-            over_rows(lambda a, b, x=left, y=right: add_squares(x, y, unit, pairs.starts, ids, sums, a, b), len(pairs))
+            given: tuple[Any, ...] = (left, right, unit, pairs.starts, ids, sums)
+            over_rows(partial(add_squares, *given), len(pairs))
         progress(end, features, "")
         if snapshots is not None and snapshots.due(4.0 * len(pairs.ids) * (end - begin)):
             snapshots.keep([sums], end)

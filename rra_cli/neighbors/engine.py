@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rra_cli.core.component import Component
 from rra_cli.core.fields import execution, identity, selection
 from rra_cli.core.progress import Progress, silent
+from rra_cli.core.resources import parse_bytes
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.preprocess import Preprocess
 
@@ -21,8 +22,8 @@ from rra_cli.neighbors.preprocess import Preprocess
 class Engine(Component, ABC):
     """How the graph of a layer is searched.
 
-    k: neighbours per sample; null is max(2, round(N / (10 C))). preprocess: what is done to the activations before, by
-    whoever calls `search`.
+    k: neighbours per sample; null is max(2, round(N / (10 C))). preprocess: what is done to the activations before, and
+    memory: workspace such as "4GB" (null: `runtime.memory`), both by whoever calls `search`.
     """
 
     # Whether a search runs on the device that it is given, so that several may run at once on several devices.
@@ -30,10 +31,21 @@ class Engine(Component, ABC):
 
     k: int | None = selection(None)
     preprocess: Preprocess = identity("none")
+    memory: int | str | None = execution(None)
 
     def __post_init__(self) -> None:
+        if self.memory is not None:
+            try:
+                parse_bytes(self.memory)
+            except ValueError as error:
+                raise ValueError(f"memory cannot be read: {error}") from None
         if self.k is not None and self.k < 1:
             raise ValueError(f"k is {self.k}; at least 1 is needed (null chooses by the number of samples and classes)")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The workspace in bytes; None where it is left to `runtime.memory`."""
+        return None if self.memory is None else parse_bytes(self.memory)
 
     @property
     @abstractmethod

@@ -1,9 +1,9 @@
 """The first pass: products of rounded rows, with a bound of what rounding did to every distance.
 
-For rows x, y and what is kept of them, x^ and y^, |d(x, y) - d(x^, y^)| <= |x - x^| + |y - y^| (triangle inequality),
-and d(x^, y^)^2 = |x^|^2 + |y^|^2 - 2 x^.y^ with an error, relative to the squared norms, that depends on how the product
-is summed: none for eight-bit integers, whose products and sums are exact in int32, and at most g = d u / (1 - d u) for any
-order of summation in floating point (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5).
+For rows x, y and what is kept of them, x^ and y^, |d(x, y) - d(x^, y^)| <= |x - x^| + |y - y^| (triangle inequality).
+d(x^, y^)^2 = |x^|^2 + |y^|^2 - 2 x^.y^ has an error, relative to the squared norms, that depends on how the product is
+summed: none for eight-bit integers, whose products and sums are exact in int32, and at most g = d u / (1 - d u) for
+any order of summation in floating point (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5).
 
 Two eight-bit parts a row, x^ = s (q1 + q2 / 254), are about 16 bits (Ozaki et al. 2012 split matrices in this way for
 exact products); the product of the two second parts is left out and bounded by their norms.
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.row_kernels import round_rows
+from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _INT32_FEATURES = 131_072
 # Features are padded with zeros: torch 2.13's product over a single feature is wrong (its strides are ambiguous).
 _ALIGN = 16
+_JOINED = 4096
+# Added to every radius, for each feature: squares of smaller numbers underflow in the single precision of products,
+# lists and marks (rows are scaled into -1..1).
+_FLOOR = 1e-18
 
 
 @dataclass(frozen=True)
@@ -95,34 +99,41 @@ class Int8(Product):
                 round_rows(block, scale, centre, first[i:j], second[i:j], facts[i:j])
 
         over_rows(work, stop - start)
+        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
         parts = (first, second) if self.count > 1 else (first,)
         return Panel(start, facts, tuple(torch.from_numpy(part) for part in parts))
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        return self._integers("first", [(left.parts[0], right.parts[0])]), _NO_CROSS
+        return self._sum_of_products("first", [(left.parts[0], right.parts[0])]), _NO_CROSS
 
     def __init__(self) -> None:
         self._buffers: dict[str, torch.Tensor] = {}
 
-    def _integers(self, use: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> NDArray[Any]:
+    def _sum_of_products(self, use: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> NDArray[Any]:
         """The exact sum of products a b', `(m, n)`: int32 where it fits, else float64."""
         import torch
 
         m, n, features = len(pairs[0][0]), len(pairs[0][1]), pairs[0][0].shape[1]
-        if use not in self._buffers or self._buffers[use].numel() < m * n:
-            self._buffers[use] = torch.empty(m * n, dtype=torch.int32)
-        out = self._buffers[use][: m * n].view(m, n)  # one allocation for all tiles: fresh memory costs page faults
+        out, term = self._buffer(use, m, n), self._buffer("term", m, n)
         step = _INT32_FEATURES // len(pairs)
         if features <= step:
             torch._int_mm(pairs[0][0], pairs[0][1].T, out=out)
             for a, b in pairs[1:]:
-                out += torch._int_mm(a, b.T)
+                out += torch._int_mm(a, b.T, out=term)
             return out.numpy()
         total = np.zeros((m, n))
         for start in range(0, features, step):
             for a, b in pairs:
-                total += torch._int_mm(a[:, start : start + step], b[:, start : start + step].T, out=out).numpy()
+                total += torch._int_mm(a[:, start : start + step], b[:, start : start + step].T, out=term).numpy()
         return total
+
+    def _buffer(self, use: str, m: int, n: int) -> torch.Tensor:
+        """One allocation for all tiles: fresh memory costs page faults."""
+        import torch
+
+        if use not in self._buffers or self._buffers[use].numel() < m * n:
+            self._buffers[use] = torch.empty(m * n, dtype=torch.int32)
+        return self._buffers[use][: m * n].view(m, n)
 
 
 class TwiceInt8(Int8):
@@ -131,8 +142,13 @@ class TwiceInt8(Int8):
     name, bytes, count = "2 x int8", 2, 3
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        import torch
+
         (a1, a2), (b1, b2) = left.parts, right.parts
-        return self._integers("first", [(a1, b1)]), self._integers("cross", [(a1, b2), (a2, b1)])
+        crosswise = [(a1, b2), (a2, b1)]
+        if a1.shape[1] <= _JOINED:  # one product of both is faster than two that are added
+            crosswise = [(torch.cat([a1, a2], dim=1), torch.cat([b2, b1], dim=1))]
+        return self._sum_of_products("first", [(a1, b1)]), self._sum_of_products("cross", crosswise)
 
 
 class Float(Product):
@@ -145,8 +161,10 @@ class Float(Product):
         self.name, self.bytes = self._dtype.name, self._dtype.itemsize
 
     def error(self, features: int) -> float:
-        unit = float(np.finfo(self._dtype).eps) / 2
-        return 1.01 * (features + 16) * unit / (1 - (features + 16) * unit) + 8 * (features + 16) * 2.0**-53
+        terms, unit = features + 16, float(np.finfo(self._dtype).eps) / 2
+        if terms * unit >= 0.5:  # the bound says nothing: no pair is decided
+            return 1e6
+        return 1.01 * terms * unit / (1 - terms * unit) + 8 * terms * 2.0**-53
 
     def round(self, rows: Rows, start: int, stop: int) -> Panel:
         import torch
@@ -165,12 +183,15 @@ class Float(Product):
                 facts[i:j, 2] = left * (1 + 1e-9) + 1e-15 * np.sqrt(np.einsum("ij,ij->i", exact, exact))
 
         over_rows(work, stop - start)
-        facts[:, 2] += 1e-18 * np.sqrt(rows.features)  # products that underflow in single precision
+        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
         facts[:, 3] = 0.0
         return Panel(start, facts, (torch.from_numpy(kept),))
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        return (left.parts[0] @ right.parts[0].T).numpy(), _NO_CROSS
+        from rra_cli.neighbors.device_precision import ieee_products
+
+        with ieee_products():  # a process may have set products to round to bfloat16
+            return (left.parts[0] @ right.parts[0].T).numpy(), _NO_CROSS
 
 
 @lru_cache(maxsize=1)

@@ -160,7 +160,8 @@ class Rows:
         """Columns start..stop of all rows (of those at `positions`), scaled, float32 or float64, `(rows, columns)`."""
         ids = self.ids if positions is None else self.in_data(positions)
         n = len(self.data) if ids is None else len(ids)
-        out = np.empty((n, stop - start), native(self.data[:0]).dtype)
+        # A scale that other rows need may take float32 values out of their range.
+        out = np.empty((n, stop - start), native(self.data[:0]).dtype if self.scale == 1.0 else np.float64)
 
         def work(a: int, b: int) -> None:
             out[a:b] = self.data[a:b, start:stop] if ids is None else self.data[ids[a:b], start:stop]

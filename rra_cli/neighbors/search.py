@@ -42,7 +42,7 @@ def search(
         return indices, distances
     own = np.full(n, -1) if own is None else own
     plan = choose(queries, references, k, own, offset is not None, memory)
-    rows, at = _rows_at_a_time(k, len(references), memory), 0
+    rows, at = rows_at_a_time(k, len(references), memory), 0
     while at < n:
         stop = min(n, at + rows)
         kept = None if store is None else store.load(at)
@@ -60,7 +60,7 @@ def search(
     return indices, distances
 
 
-def _rows_at_a_time(k: int, n_reference: int, memory: int) -> int:
+def rows_at_a_time(k: int, n_reference: int, memory: int) -> int:
     """A power of two, so that a little more or less free memory does not change the blocks of a resumed search."""
     # A list, and what its candidates need while they are evaluated.
     each = 8 * capacity(k, n_reference) + 3 * 40 * k
@@ -111,7 +111,8 @@ class _Block:
             if len(chosen) == len(pending):
                 block._evaluate(pairs, pending, found, _span(progress, 60, 100), snapshots)
                 return found
-            block._of(chosen)._evaluate(pairs, pending[chosen], found, _span(progress, 60, 100))
+            if len(chosen):
+                block._of(chosen)._evaluate(pairs, pending[chosen], found, _span(progress, 60, 100))
             pending = np.setdiff1d(pending, pending[chosen], assume_unique=True)
         each = 64 * len(self.references)
         for a, b in blocks(len(pending), max(1, self.memory // 2 // each)):

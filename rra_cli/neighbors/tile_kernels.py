@@ -11,8 +11,6 @@ Reading tiles is what costs, so single precision decides, with a slack for its r
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -24,7 +22,8 @@ SINGLE_SUM = 4e-7  # the same for the square of a pair that is kept as a float32
 OUTWARDS = np.float32(1.0 + 1e-6)  # ends of intervals are rounded outwards
 TINY = np.float32(1e-37)  # and distances too small for a float32 get an upper end that is one
 ONE = np.uint64(1)
-ROW_MARKS, COLUMN_MARKS = np.uint64(0x0101010101010101), np.uint64(0x0202020202020202)
+ROW_MARKS = np.uint64(0x0101010101010101)  # the lowest bit of each of eight bytes
+_PLACES = np.uint64(0x0001020304050607)
 
 
 @njit(nogil=True, cache=True)
@@ -189,8 +188,8 @@ def mark(
 ) -> None:
     """Which pairs of a tile may belong to a list: 1 the row's, 2 the column's, 3 both; in single precision.
 
-    The other arguments: see `terms`. Nothing else is done here, and the columns' terms are arrays of their own: only so
-    does the compiler make vector instructions of it.
+    The other arguments: see `row_terms`. Nothing else is done here, and the columns' terms are arrays of their own: only
+    so does the compiler make vector instructions of it.
     """
     part = np.float32(1.0 / 254.0)
     n = products.shape[1]
@@ -217,42 +216,57 @@ def mark(
                 marks[r, c] = np.uint8(mine) | (np.uint8(its) << 1)
 
 
-def terms(
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    row_bound: NDArray[np.float32],
-    column_bound: NDArray[np.float32],
-    error: float,
-) -> tuple[NDArray[np.float32], ...]:
-    """What `mark` needs of the rows, `(m, 6)`, and of the columns, six arrays `(n,)`.
+def row_terms(rows: NDArray[np.float64], bound: NDArray[np.float32], error: float) -> NDArray[np.float32]:
+    """What `mark` needs of the rows, `(m, 6)`; with `column_terms`, in single precision with slack for its rounding.
 
     With norms N, radii e, scales s and bound T, pair (i, j) may be on list i when
-    N_i + N_j - 2 s_i s_j G <= (T_i + e_i + e_j)^2, that is (N_j - e_j^2) - 2 (T_i + e_i) e_j - 2 s_i s_j G <= (T_i + e_i)^2 - N_i; on list j likewise.
+    N_i + N_j - 2 s_i s_j G <= (T_i + e_i + e_j)^2, that is
+    (N_j - e_j^2) - 2 (T_i + e_i) e_j - 2 s_i s_j G <= (T_i + e_i)^2 - N_i; on list j likewise.
     """
-    single = np.float32
-    keep, more = single(1.0 - error - SINGLE), single(1.0 + SINGLE)
-    norm, radius = (columns[:, at].astype(single) for at in (1, 2))
-    reach = column_bound + radius
-    row_norm, row_radius = (rows[:, at].astype(single) for at in (1, 2))
-    row_reach = row_bound + row_radius
-    of_rows = (
-        -2.0 * rows[:, 0],
-        -2.0 * rows[:, 3],
-        -2.0 * row_reach,
-        row_reach * row_reach * more - row_norm * keep,
-        -2.0 * row_radius,
-        row_radius * row_radius - row_norm * keep,
-    )
-    base, beyond = norm * keep - radius * radius, norm * keep - reach * reach * more
-    return (
-        np.stack(of_rows, axis=1).astype(single),
-        columns[:, 0].astype(single),
-        columns[:, 3].astype(single),
-        radius,
-        base,
-        reach,
-        beyond,
-    )
+    norm, radius = (rows[:, at].astype(np.float32) for at in (1, 2))
+    keep, more = np.float32(1.0 - error - SINGLE), np.float32(1.0 + SINGLE)
+    reach = bound + radius
+    limits = (reach * reach * more - norm * keep, -2.0 * radius, radius * radius - norm * keep)
+    return np.stack([-2.0 * rows[:, 0], -2.0 * rows[:, 3], -2.0 * reach, *limits], axis=1).astype(np.float32)
+
+
+def column_terms(
+    columns: NDArray[np.float64], bound: NDArray[np.float32], error: float
+) -> tuple[NDArray[np.float32], ...]:
+    """What `mark` needs of the columns: six arrays `(n,)`."""
+    scale, norm, radius, second = (columns[:, at].astype(np.float32) for at in range(4))
+    keep, more = np.float32(1.0 - error - SINGLE), np.float32(1.0 + SINGLE)
+    reach = bound + radius
+    return scale, second, radius, norm * keep - radius * radius, reach, norm * keep - reach * reach * more
+
+
+@njit(nogil=True, cache=True)
+def _lowest(word: np.uint64) -> int:
+    """The lowest byte of eight that is 1, where all are 0 or 1."""
+    alone = word & (~word + ONE)
+    return int((alone * _PLACES) >> np.uint64(56))  # moves the byte's place to the top
+
+
+@njit(nogil=True, cache=True)
+def tighten(
+    ids: NDArray[np.int32],
+    squares: NDArray[np.float32],
+    count: NDArray[np.int32],
+    bound: NDArray[np.float32],
+    full: NDArray[np.bool_],
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    settled: NDArray[np.int32],
+    error: float,
+    k: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Shortens lists begin..end that grew by more than 2 k since the last time: lower bounds mean fewer offers."""
+    for i in range(begin, end):
+        if count[i] > settled[i] + 2 * k + 32 and not full[i]:
+            shorten(ids, squares, count, bound, mine, theirs, error, i, k)
+            settled[i] = count[i]
 
 
 @njit(nogil=True, cache=True)
@@ -286,19 +300,20 @@ def offer_to_rows(
     for r in range(begin, end):
         for w in range(marks.shape[1]):
             word = marks[r, w] & ROW_MARKS
-            if word == 0:
-                continue
-            for c in range(8 * w, min(8 * w + 8, n)):
-                if (word >> np.uint64(8 * (c & 7))) & ONE and c != own[r]:
-                    squared = _squared(products, cross, rows, columns, r, c)
-                    i, j = first_list + r, first_column + c
-                    at = count[i]
-                    if at == ids.shape[1]:
-                        at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
-                        if at < 0:
-                            continue
-                    ids[i, at], squares[i, at] = j, squared
-                    count[i] = at + 1
+            while word != 0:
+                c = 8 * w + _lowest(word)
+                word &= word - ONE
+                if c == own[r] or c >= n:
+                    continue
+                squared = _squared(products, cross, rows, columns, r, c)
+                i, j = first_list + r, first_column + c
+                at = count[i]
+                if at == ids.shape[1]:
+                    at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
+                    if at < 0:
+                        continue
+                ids[i, at], squares[i, at] = j, squared
+                count[i] = at + 1
 
 
 @njit(nogil=True, cache=True)
@@ -328,20 +343,21 @@ def offer_to_columns(
     """
     for w in range(begin // 8, (end + 7) // 8):  # eight lists at a time stay in the cache
         for r in range(len(products)):
-            word = marks[r, w] & COLUMN_MARKS
-            if word == 0:
-                continue
-            for c in range(8 * w, min(8 * w + 8, end)):
-                if (word >> np.uint64(8 * (c & 7) + 1)) & ONE:
-                    squared = _squared(products, cross, rows, columns, r, c)
-                    i, j = first_list + c, first_row + r
-                    at = count[i]
-                    if at == ids.shape[1]:
-                        at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
-                        if at < 0:
-                            continue
-                    ids[i, at], squares[i, at] = j, squared
-                    count[i] = at + 1
+            word = (marks[r, w] >> ONE) & ROW_MARKS
+            while word != 0:
+                c = 8 * w + _lowest(word)
+                word &= word - ONE
+                if c >= end:
+                    continue
+                squared = _squared(products, cross, rows, columns, r, c)
+                i, j = first_list + c, first_row + r
+                at = count[i]
+                if at == ids.shape[1]:
+                    at = _make_room(ids, squares, count, bound, full, mine, theirs, error, i, k)
+                    if at < 0:
+                        continue
+                ids[i, at], squares[i, at] = j, squared
+                count[i] = at + 1
 
 
 @njit(nogil=True, cache=True)

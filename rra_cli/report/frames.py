@@ -21,7 +21,7 @@ _ROW_ORDER = (
     *("epoch", "checkpoint", "split", "pool", "scale"),
     *("model_a", "checkpoint_a", "split_a", "pool_a", "scale_a"),
     *("model_b", "checkpoint_b", "split_b", "pool_b", "scale_b"),
-    *("subset", "n_samples", "k", "index", "layer", "metric", "engine"),
+    *("subset", "n_samples", "k", "index", "layer", "metric", "search", "engine"),
     *("class", "neighbor_class", "quantile"),
 )
 

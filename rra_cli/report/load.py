@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli.errors import UserError
 from rra_cli.report.run import Run
+from rra_cli.report.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
 from rra_cli.report.tables import read_tables
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def load_run(run_folder: Path) -> Run:
         name=_name(config, run_folder),
         tables=read_tables(run_folder),
         training=_read_training(run_folder / "training.jsonl"),
+        search_times=_read_search_times(run_folder / SEARCH_TIMES),
         config=config,
         provenance=_read_json(run_folder / "provenance.json"),
     )
@@ -51,6 +53,21 @@ def _read_training(path: Path) -> pd.DataFrame | None:
             f"{path} cannot be read: expected one JSON object with an `epoch` a line ({error})",
             "run the experiment again to write it anew (what was trained is reused)",
         ) from error
+
+
+def _read_search_times(path: Path) -> pd.DataFrame | None:
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        # A layer may be called "NA"; only numbers may be missing.
+        frame = pd.read_csv(path, keep_default_na=False, dtype=str)[list(SEARCH_TIMES_COLUMNS)]
+        for column in ("index", "scale", "n_samples", "n_features", "k", "recall", "seconds"):
+            frame[column] = pd.to_numeric(frame[column])
+        return frame
+    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "run the experiment again to write it anew") from error
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.curves import curve
+from rra_cli.report.engines import error_figure, recall_figure, time_figure
 from rra_cli.report.glossary import CLASS_SIMILARITY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
 from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, trained_checkpoints
@@ -39,6 +40,7 @@ _STAGES = "Black lines: boundaries between stages; hatched: no value."
 
 def plots(run: Run) -> Iterator[Plot]:
     """Every plot that the run's tables have data for, in the order of the report."""
+    yield from _engines(run)
     yield from _curves(run)
     yield from _maps(run)
     yield from _mu(run)
@@ -76,6 +78,38 @@ def _curves(run: Run) -> Iterator[Plot]:
             " ".join([*notes, _BAND]).strip(),
             partial(curve, run, (metric,)),
         )
+
+
+def _engines(run: Run) -> Iterator[Plot]:
+    if run.tables.engines is None:
+        return
+    for view in _measured(run):
+        here = (run.main_checkpoint, *view)
+        for name, title, caption, draw in (
+            (
+                "engines_recall",
+                "Recall of the compared engines",
+                "The fraction of true neighbours that each engine found; dotted: all of them, as exact search does.",
+                recall_figure,
+            ),
+            (
+                "engines_time",
+                "Time of the compared engines",
+                "Wall-clock seconds of the search of each layer, compilation excluded and the measurement of the "
+                "recall included (search_times.csv).",
+                time_figure,
+            ),
+            (
+                "engines_error",
+                "Error of the metrics by recall",
+                "Value with the engine's graph minus value with the exact one, a point a layer; of metrics of pairs "
+                "the mean of the absolute differences over the layer's pairs.",
+                error_figure,
+            ),
+        ):
+            yield Plot(
+                file_name(name, *_parts(run, *here)), f"{title}{_where(run, *here)}", caption, partial(draw, run, *here)
+            )
 
 
 def _maps(run: Run) -> Iterator[Plot]:

@@ -17,14 +17,14 @@ from rra_cli.report.html import Rendered, report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
 from rra_cli.report.run import Run
-from rra_cli.report.schema import TABLES
+from rra_cli.report.schema import SEARCH_TIMES, TABLES
 from rra_cli.report.style import KINDS, encode, styled
 
 # Raised when the same tables would look different.
 VERSION = 2
 REPORT = "report.html"
 # What the plots are made of, and what the report tells beside them.
-_DRAWN = (*(f"tables/{name}.csv" for name in TABLES), "training.jsonl")
+_DRAWN = (*(f"tables/{name}.csv" for name in TABLES), "training.jsonl", SEARCH_TIMES)
 _TOLD = ("config.yaml", "provenance.json")
 _RECORD = "plots/.rendered.json"
 _PLOT = re.compile(r"plots/[A-Za-z0-9_-]+\.(png|svg)")
@@ -118,7 +118,7 @@ def _digest(run_folder: Path, names: Iterable[str], made_with: str) -> str:
 
 def _links(run_folder: Path) -> list[str]:
     """The files that the report points to, relative to the run folder."""
-    named = ("config.yaml", "provenance.json", "manifest.json", "training.jsonl", "run.log")
+    named = ("config.yaml", "provenance.json", "manifest.json", "training.jsonl", SEARCH_TIMES, "run.log")
     tables = sorted(path for kind in ("csv", "parquet") for path in (run_folder / "tables").glob(f"**/*.{kind}"))
     return [
         *(name for name in named if (run_folder / name).is_file()),

@@ -74,11 +74,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that plots and report are made of. training: one row per epoch, None where nothing was trained."""
+    """Everything that plots and report are made of.
+
+    training: one row per epoch, None where nothing was trained. search_times: one row per search of a compared layer.
+    """
 
     name: str
     tables: Tables
     training: pd.DataFrame | None = None
+    search_times: pd.DataFrame | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

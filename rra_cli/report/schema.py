@@ -25,8 +25,10 @@ SEARCH = ("engine", "recall")
 SEARCH_PAIR = tuple(f"{column}_{side}" for side in ("a", "b") for column in SEARCH)
 TEXT = (
     frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "stage", *PAIR})
-    | {"engine", "engine_a", "engine_b"}
+    | {"engine", "engine_a", "engine_b", "search", "start"}
 ) - WHOLE
+# What compared engines are held against; none of them has this name.
+EXACT = "exact"
 # Class labels: whole numbers where all of them are, names otherwise.
 LABELS = frozenset({"class", "neighbor_class"})
 
@@ -84,7 +86,19 @@ TABLES = {
         (*_LAYER_KEY, "k", "class", "neighbor_class"),
         optional=frozenset(SEARCH),
     ),
+    # One row per compared engine (`search`: its name), layer and metric. error: value - exact; of a metric of pairs,
+    # whose value and exact are means over the layer's pairs, the mean of |value - exact|. start: the layer whose graph
+    # the search started from.
+    "engines": Table(
+        (*COMMON, "k", "search", "metric", "value", "exact", "error", "reason", "start", *SEARCH),
+        (*_LAYER_KEY, "k", "search", "metric"),
+        measured="error",
+    ),
 }
+
+# What every search of a compared layer took, beside the tables, as equal runs have other times: a row a graph.
+SEARCH_TIMES = "search_times.csv"
+SEARCH_TIMES_COLUMNS = (*COMMON, "n_features", "k", "search", "start", *SEARCH, "seconds")
 
 # Values by sample, `per_sample/<metric>.parquet`: of a metric of layers, and of one of pairs of layers.
 PER_SAMPLE = Table(

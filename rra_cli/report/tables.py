@@ -27,6 +27,7 @@ class Tables:
     mu: pd.DataFrame | None = None
     per_class: pd.DataFrame | None = None
     class_neighbors: pd.DataFrame | None = None
+    engines: pd.DataFrame | None = None
 
 
 def read_tables(run_folder: Path) -> Tables:

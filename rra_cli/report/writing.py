@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rra_cli.core import files
 from rra_cli.report.frames import Rows, check, complete, frame_of, ordered
-from rra_cli.report.schema import LABELS, TABLES, TEXT, WHOLE
+from rra_cli.report.schema import LABELS, SEARCH_TIMES_COLUMNS, TABLES, TEXT, WHOLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,17 @@ def write_table(rows: pd.DataFrame | Rows, folder: Path, name: str) -> list[Path
     for path, data in written.items():
         files.write_bytes(path, data)
     return list(written)
+
+
+def write_search_times(rows: Rows, path: Path) -> None:
+    """Writes `search_times.csv`: a row a graph, seconds to three digits after the point, empty where not known."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, SEARCH_TIMES_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        seconds = row["seconds"]
+        writer.writerow({**row, "seconds": "" if seconds is None else f"{seconds:.3f}"})
+    files.write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _csv(frame: pd.DataFrame, columns: list[str]) -> bytes:

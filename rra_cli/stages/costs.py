@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rra_cli.neighbors.cost_model import exact_bytes, exact_seconds, nn_descent_bytes, nn_descent_seconds
+from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.stage import Cost
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 # Measured by benchmarks/stage_rates.py; see benchmarks/README.md for the machine.
 TRAINING_FLOPS = 1.2e11  # forward and backward passes
 FORWARD_FLOPS = 1.2e11
-SEARCH_FLOPS = 6.1e10  # float64 products of the exact search
 DISK_BYTES = 3.0e8
 
 
@@ -53,10 +54,14 @@ def capture(stage: LayerCapture) -> Cost:
 
 
 def graph(stage: GraphStage) -> Cost:
-    """All pairs once: 2 N^2 d operations."""
-    n, d = stage.point.n_samples, stage.source.n_features
-    disk = n * stage.k * 12
-    return Cost(seconds=0.1 + 2.0 * n * n * d / SEARCH_FLOPS, memory_bytes=min(n * n, 10**8) * 8, disk_bytes=disk)
+    """The search by the engine that was chosen for the layer, on the CPU of the committed figures."""
+    n, d, k = stage.point.n_samples, stage.source.n_features, stage.k
+    if isinstance(stage.engine, PynndescentEngine):
+        seconds = nn_descent_seconds(n, d, k, n_neighbors=stage.engine.n_neighbors, compiled=True)
+        memory = nn_descent_bytes(n, d, k, n_neighbors=stage.engine.n_neighbors)
+    else:
+        seconds, memory = exact_seconds(n, d, k), exact_bytes(n, d, k)
+    return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=n * k * 12)
 
 
 def forward_flops(module: nn.Module, input_shape: Sequence[int]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,6 +17,7 @@ from rra_cli.core import files
 from rra_cli.core.artifact import Artifact, ArtifactGoneError
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.neighbors import descent_library
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.io import load_graph, save_graph
@@ -98,15 +100,17 @@ class GraphStage(Stage):
                     break
                 out = work.path / "graph"
                 files.remove(out)  # what a killed build of another k may have left
+                seconds = None
                 if self.shards.count == 1 or not can_search:
-                    self._search(context, out, work.path / f"blocks-{self.k}")
+                    seconds = self._search(context, out, work.path / f"blocks-{self.k}")
                 else:
                     with context.reporter.task(f"{self.title}, merging") as progress:
                         try:
                             self.shards.merge(store, out, progress)
                         except ArtifactGoneError:
                             continue  # damaged and moved aside, or removed with the graph of a larger k
-                work.publish(out.name, entry=f"k={self.k}", details={"n_features": self.source.n_features})
+                details = {"n_features": self.source.n_features, "seconds": seconds}
+                work.publish(out.name, entry=f"k={self.k}", details=details)
         self.tidy(store)
 
     def tidy(self, store: Store) -> None:
@@ -114,23 +118,33 @@ class GraphStage(Stage):
         if store.folder(self.shards.spec).exists() and self.done(store):
             store.free(self.shards.spec)
 
-    def _search(self, context: Context, out: Path, blocks: Path) -> None:
-        """Writes the graph, or why there is none, into `out`."""
+    def _search(self, context: Context, out: Path, blocks: Path) -> float | None:
+        """Writes the graph, or why there is none, into `out`. Gives the seconds of the search, compilation excluded.
+
+        None where there was no search, or where this one went on with what another had left.
+        """
         blocks.mkdir(exist_ok=True)
+        resumed = any(blocks.iterdir())
         with self.opened(context, blocks) as (activations, reason):
             if reason:
                 out.mkdir()
                 (out / UNAVAILABLE).write_text(json.dumps({"reason": reason}))
-                return
+                return None
             with context.reporter.task(self.title) as progress:
-                graph = self._searcher(context)(
+                search = self._searcher(context)
+                if isinstance(self.engine, PynndescentEngine):
+                    descent_library.compile_once(descent_library.load(self.engine.n_jobs), progress)
+                began = time.perf_counter()
+                graph = search(
                     activations, self.k, device=context.device, memory=context.memory, work=blocks, progress=progress
                 )
+                seconds = time.perf_counter() - began
         save_graph(graph, out)
         recall = missed_recall(blocks)
         if recall is not None:
             files.write_json(out / APPROXIMATE, {"recall": recall})
             context.reporter.note(f"{self.label}: an approximate graph had a recall of {recall:.4f}; searched exactly")
+        return None if resumed else seconds
 
     def _searcher(self, context: Context) -> Callable[..., NeighborGraph]:
         """The engine's search, from the graph of the layer before where it is to start there."""

@@ -12,6 +12,7 @@ from rra_cli.errors import UserError
 from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric
 from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.stages.capture import LayerCapture
+from rra_cli.stages.compare import Compared, check_comparison, compare
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
@@ -35,8 +36,8 @@ class Layout:
     """All stages of an experiment.
 
     model: 12 hex digits that name the network in tables. data: the images, or the user's files; training: None for
-    files. layers, pairs: the measurements. shards: one of every graph, where no more than that is asked for. notes:
-    what a person should know before they start.
+    files. layers, pairs: the measurements. compared: other engines beside them. shards: one of every graph, where no
+    more than that is asked for. notes: what a person should know before they start.
     """
 
     experiment: Experiment
@@ -47,6 +48,7 @@ class Layout:
     graphs: list[GraphStage] = field(default_factory=list)
     layers: list[LayerMeasure] = field(default_factory=list)
     pairs: list[PairMeasure] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
     shards: list[ShardStage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -54,12 +56,14 @@ class Layout:
     def stages(self) -> list[Stage]:
         """All stages, each after what it needs."""
         training = [] if self.training is None else [self.training]
-        return [*training, *self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs]
+        others = [stage for each in self.compared for stage in (*each.graphs, *each.measures)]
+        return [*training, *self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs, *others]
 
     @property
     def targets(self) -> Sequence[LayerMeasure | PairMeasure | ShardStage]:
         """What a run is for: all measurements, or one shard of every graph."""
-        return self.shards or [*self.layers, *self.pairs]
+        others = [stage for each in self.compared for stage in each.measures]
+        return self.shards or [*self.layers, *self.pairs, *others]
 
     @property
     def frees(self) -> bool:
@@ -84,6 +88,10 @@ class Layout:
         engine = self.experiment.neighbors
         if isinstance(engine, ShardedEngine) and engine.shard is not None:
             self.shards.extend(ShardStage(graph, engine.shard) for graph in graphs)
+        comparison = self.experiment.compare
+        if comparison.engines:
+            check_comparison(comparison, engine, [graph.point.layer for graph in graphs])
+        before = len(self.layers), len(self.pairs)
         keep = self.experiment.metrics.per_sample
         for key, metric in self.experiment.metrics.metrics.items():
             if "labels" in metric.inputs and labelling is None:
@@ -100,6 +108,8 @@ class Layout:
                 for pooling in dict.fromkeys(graph.point.pooling for graph in graphs):
                     row = [graph for graph in graphs if graph.point.pooling == pooling]
                     self.pairs.append(PairMeasure(key, metric, row, k, keep))
+        measures: list[LayerMeasure | PairMeasure] = [*self.layers[before[0] :], *self.pairs[before[1] :]]
+        self.compared += compare(comparison, graphs, measures, k, labelling or NO_LABELS)
 
 
 def _equal(one: Metric, other: Metric) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from rra_cli.core.store import Store
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.report.per_sample import Block, in_order
-from rra_cli.report.schema import SEARCH
+from rra_cli.report.schema import EXACT, SEARCH
+from rra_cli.stages.compare import engine_rows, found_by, seconds_of
 from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
@@ -48,7 +49,23 @@ class Tabulator:
         if self.layout.experiment.metrics.per_class:
             tables["per_class"] = list(self._class_rows())
             tables["class_neighbors"] = list(self._class_neighbor_rows())
+        if self.layout.compared:
+            tables["engines"] = list(self._engine_rows())
         return tables
+
+    def search_times(self) -> Rows:
+        """What the searches of the compared engines and of the exact one took: a row a graph.
+
+        Not among the tables: equal runs have other times.
+        """
+        searches = {(EXACT, graph): graph for each in self.layout.compared for graph in each.exact.values()}
+        searches |= {(each.search, graph): graph for each in self.layout.compared for graph in each.graphs}
+        rows = []
+        for (search, _), graph in searches.items():
+            row = {**self._common(graph.point), "n_features": graph.source.n_features, "k": graph.point.k}
+            found = {"search": search, **found_by(graph, self.store), "seconds": seconds_of(graph, self.store)}
+            rows.append({**row, **found})
+        return rows
 
     def per_sample(self) -> dict[str, list[Block]]:
         """Values by sample, where they were asked for, by metric of layers; a block a layer.
@@ -133,6 +150,14 @@ class Tabulator:
                 figures = {name: measured.figures[name] for name in ("value", "chance", "std_error", "reason")}
                 row = {**self._pair(stage, measured), "metric": stage.key, **figures}
                 yield {**row, **self._searches(stage, measured)}
+
+    def _engine_rows(self) -> Iterator[dict[str, Any]]:
+        """One row a compared engine, layer and metric."""
+        for each in self.layout.compared:
+            for row in engine_rows(each, self.store):
+                graph = row.pop("graph")
+                common = {**self._common(graph.point), "k": graph.point.k, "search": each.search}
+                yield {**common, **row, **found_by(graph, self.store)}
 
     def _pair(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
         sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}

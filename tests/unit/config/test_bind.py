@@ -61,6 +61,14 @@ def test_a_good_configuration_binds_to_typed_frozen_objects() -> None:
         experiment.pooling["cls"] = experiment.pooling["none"]  # type: ignore[index]
 
 
+def test_compared_engines_bind_by_their_names() -> None:
+    experiment = bind({**good(), "compare": {"engines": {"wide": {"name": "pynndescent", "n_neighbors": 9}}}})
+    assert experiment.compare.engines["wide"].n_neighbors == 9  # type: ignore[attr-defined]
+    assert experiment.compare.layers == ()
+    assert not bind(good()).compare.engines
+    assert not bind({**good(), "compare": {"engines": None, "layers": None}}).compare.engines
+
+
 def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
     experiment = bind(changed(method={"milestones": [0, 5]}, optimizer={"lr": 1}))
     assert experiment.method.milestones == (0, 5)
@@ -110,6 +118,18 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
             "metrics.per_sampel: expected a metric's settings ({name: ...}), got true; did you mean 'per_sample'?",
         ),
         (changed(metrics={"a b": {"name": "nncs"}}), "metrics.a b: a column is named by letters, digits and _"),
+        ({**good(), "compare": 3}, "compare: expected a mapping with engines and layers, got 3"),
+        ({**good(), "compare": {"engine": {}}}, "compare.engine: unknown key; did you mean 'engines'?"),
+        ({**good(), "compare": {"engines": 3}}, "compare.engines: expected a mapping of names to engines, got 3"),
+        ({**good(), "compare": {"layers": "a"}}, "compare.layers: expected a list of names or globs, got 'a'"),
+        (
+            {**good(), "compare": {"engines": {"a b": {"name": "exact"}}}},
+            "compare.engines.a b: an engine is named by letters, digits and _",
+        ),
+        (
+            {**good(), "compare": {"engines": {"warm": {"name": "pynndescent", "warm_strat": True}}}},
+            "compare.engines.warm.warm_strat: unknown key; did you mean 'warm_start'?",
+        ),
         ({**good(), "metrics": {}}, "metrics: none is chosen; `rra ls metrics` lists what there is"),
         ({**good(), "metrics": None}, "metrics: expected a mapping of columns to metrics, got None"),
     ],

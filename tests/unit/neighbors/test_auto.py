@@ -47,7 +47,7 @@ def test_approximate_search_is_chosen_where_a_miss_would_be_paid_back(
     size: tuple[int, int, int], recall: float
 ) -> None:
     choice = AutoEngine(min_recall=recall).choose(*size)
-    wide = max(76, size[2] + 26)
+    wide = max(101, size[2] + 51)
     assert (choice.exact, choice.approximate) == (exact_seconds(*size), nn_descent_seconds(*size, n_neighbors=wide))
     worth = choice.approximate <= WORTH_TRYING * choice.exact and recall <= 0.99
     assert isinstance(choice.engine, PynndescentEngine if worth else ExactEngine)
@@ -56,7 +56,7 @@ def test_approximate_search_is_chosen_where_a_miss_would_be_paid_back(
 def test_both_engines_are_chosen_somewhere() -> None:
     assert AutoEngine().choose(*SMALL).engine == ExactEngine()
     assert AutoEngine(k=7, seed=3, n_jobs=2, recall_rows=50, warm_start=True).choose(*LARGE).engine == (
-        PynndescentEngine(k=7, seed=3, n_jobs=2, n_neighbors=76, recall_rows=50, warm_start=True, min_recall=0.99)
+        PynndescentEngine(k=7, seed=3, n_jobs=2, n_neighbors=101, recall_rows=50, warm_start=True, min_recall=0.99)
     )
 
 
@@ -67,7 +67,7 @@ def test_a_graph_has_the_identity_of_the_engine_that_was_chosen() -> None:
         ExactEngine(preprocess="l2")
     )
     approximate = engine_for(AutoEngine(), *LARGE, first=True).engine
-    assert identity_of(approximate) == identity_of(PynndescentEngine(min_recall=0.99, n_neighbors=76))
+    assert identity_of(approximate) == identity_of(PynndescentEngine(min_recall=0.99, n_neighbors=101))
     # Control: another recall is another graph, for one may be searched exactly where the other is not.
     other = engine_for(AutoEngine(min_recall=0.9), *LARGE, first=True).engine
     assert identity_of(approximate) != identity_of(other)
@@ -101,7 +101,7 @@ def test_search_is_that_of_the_chosen_engine(monkeypatch: pytest.MonkeyPatch) ->
     assert np.array_equal(graph.indices, brute_force(x, 5)[0])
     monkeypatch.setattr(auto, "exact_seconds", lambda *size: 1e9)
     monkeypatch.setattr(PynndescentEngine, "search", lambda self, *args, **options: self)
-    assert AutoEngine(seed=4).search(x, 5) == PynndescentEngine(seed=4, n_neighbors=76, min_recall=0.99)
+    assert AutoEngine(seed=4).search(x, 5) == PynndescentEngine(seed=4, n_neighbors=101, min_recall=0.99)
 
 
 def test_faults_are_those_of_the_engine_that_would_be_chosen() -> None:

@@ -12,7 +12,7 @@ from rra_cli.models.mlp import MLP
 from rra_cli.stages import costs
 
 REPOSITORY = Path(__file__).parents[3]
-RATES = ("TRAINING_FLOPS", "FORWARD_FLOPS", "SEARCH_FLOPS", "DISK_BYTES")
+RATES = ("TRAINING_FLOPS", "FORWARD_FLOPS", "DISK_BYTES")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,6 @@ def test_rates_are_measured(benchmark: ModuleType, tmp_path: Path) -> None:
     rates = [
         benchmark.training_rate(batch_size=4, seconds=0.0),
         benchmark.forward_rate(batch_size=4, seconds=0.0),
-        benchmark.search_rate(n_samples=200, n_features=64, seconds=0.0),
     ]
     assert all(1e5 < rate < 1e15 for rate in rates)
     assert 1e4 < benchmark.disk_rate(tmp_path, n_bytes=10**6, seconds=0.0) < 1e12

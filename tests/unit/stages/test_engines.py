@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.stage import Context, ensure
+from rra_cli.stages.tabulate import Tabulator
 from rra_cli.training.optimizer import SGD
 
 N, K = 60, 5
@@ -167,7 +168,7 @@ def test_a_missed_recall_is_noted_and_kept_beside_the_exact_graph(
 def test_auto_shares_the_graphs_of_the_engine_that_it_chose(base: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     assert keys(base, AutoEngine(k=K)) == keys(base, ExactEngine(k=K))
     monkeypatch.setattr(auto, "exact_seconds", lambda n, d, k: 1e9)
-    wide = PynndescentEngine(k=K, n_neighbors=76, min_recall=0.99)
+    wide = PynndescentEngine(k=K, n_neighbors=101, min_recall=0.99)
     assert keys(base, AutoEngine(k=K)) == keys(base, wide)
     warm = AutoEngine(k=K, warm_start=True)
     assert keys(base, warm) == keys(base, replace(wide, warm_start=True))
@@ -177,3 +178,27 @@ def test_auto_says_in_plan_what_it_chose(base: Experiment) -> None:
     assert pipeline.plan(base).notes == ()
     (note,) = pipeline.plan(replace(base, neighbors=AutoEngine(k=K))).notes
     assert note.startswith("neighbors=auto: exact for 3 graphs (60 samples, 6 features, k = 5)")
+
+
+@pytest.mark.parametrize("metrics", [{"nnls": NNLS()}, {"id_twonn": TwoNN(), "nnls": NNLS()}])
+def test_every_row_of_every_table_names_engine_and_recall(
+    base: Experiment, descent: Descent, metrics: dict[str, Any]
+) -> None:
+    """Also where only pairs of layers are measured, whose results do not hold them."""
+    engine = PynndescentEngine(k=K, warm_start=True)
+    layout = lay_out(replace(base, neighbors=engine, metrics=MetricSet(metrics, per_sample=True)))
+    context = Context(Store(base.store_root), make_reporter("none"), "cpu", None)
+    for stage in layout.targets:
+        ensure(stage, context)
+    recalls = [graph.load(context.store, K)[0].recall for graph in layout.graphs]  # type: ignore[union-attr]
+    assert recalls[0] == 1 > max(recalls[1:]), "the stand-in finds all neighbours only where it starts cold"
+    results = Tabulator(layout, context.store)
+    tables = results.tables()
+    assert [row["recall"] for row in tables["layers"]] == recalls
+    assert [(row["recall_a"], row["recall_b"]) for row in tables["nnls"]] == list(product(recalls, repeat=2))
+    rows = [row for table in tables.values() for row in table]
+    rows += [block.constants for blocks in results.per_sample().values() for block in blocks]
+    rows += [block.constants for blocks in results.per_sample_pairs().values() for block in blocks]
+    for row in rows:
+        sides = ("",) if "layer" in row else ("_a", "_b")
+        assert all(row[f"engine{side}"] == "pynndescent" and row[f"recall{side}"] in recalls for side in sides)

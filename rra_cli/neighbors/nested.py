@@ -1,0 +1,134 @@
+"""The pass that fills the lists of nested subsets of distinct rows, each evaluated as soon as its tiles are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.core.progress import Progress
+from rra_cli.neighbors.candidates import Lists, Sweep
+from rra_cli.neighbors.choice import choose
+from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
+from rra_cli.neighbors.products import Product
+from rra_cli.neighbors.resume import BlockStore
+from rra_cli.neighbors.rows import Found, Rows, blocks
+from rra_cli.neighbors.search import rows_at_a_time, search
+
+_COPIED = 4096  # lists that are copied at a time
+
+
+@dataclass(frozen=True)
+class NestedSearch:
+    """The search of all subsets: subset s is the first cuts[s] references, with reaches[s] neighbours each.
+
+    cuts ascend, the last one is all references. scales: the scale in which each subset's distances are computed.
+    stores: where each subset's finished rows are kept; None keeps nothing.
+    """
+
+    references: Rows
+    cuts: list[int]
+    reaches: list[int]
+    scales: list[float]
+    memory: int
+    stores: list[BlockStore] | None
+
+    def search(self, progress: Progress) -> list[Found]:
+        """Positions `(cut, reach)` and scaled distances of every subset."""
+        n, most = len(self.references), max(self.reaches)
+        found = [(np.empty((c, k), np.int64), np.empty((c, k))) for c, k in zip(self.cuts, self.reaches, strict=True)]
+        if most == 0:
+            return found
+        plan = choose(self.references, self.references, most, np.arange(n), True, self.memory)
+        for start, stop in blocks(n, rows_at_a_time(most, n, self.memory)):
+            missing = [s for s, cut in enumerate(self.cuts) if cut > start and not self._load(s, start, stop, found)]
+            if missing and plan.products:
+                self._pass(plan.products[0], start, stop, missing, found, progress)
+            # What is left: all, where comparing every pair directly is cheaper; or kept files that were damaged.
+            for s in missing:
+                self._alone(s, np.arange(start, min(stop, self.cuts[s])), found, start)
+                self._save(s, start, stop, found)
+            progress(stop, n, "")
+        return found
+
+    def _pass(
+        self, product: Product, start: int, stop: int, missing: list[int], found: list[Found], progress: Progress
+    ) -> None:
+        """Rows start..stop of the subsets in `missing`, which it empties."""
+        n, queries = len(self.references), self.references.part(start, stop)
+        lists = Lists.empty(stop - start, max(self.reaches), n, product.error(self.references.features))
+        cuts = tuple(sorted(set(self.cuts)))
+        sweep = Sweep(product, queries, self.references, np.arange(start, stop), start, self.memory, cuts)
+
+        def reached(cut: int) -> None:
+            for s in [s for s in missing if self.cuts[s] == cut]:
+                self._evaluate(s, lists, start, min(stop, cut), found)
+                self._save(s, start, stop, found)
+                missing.remove(s)
+
+        def show(done: int, total: int, note: str = "") -> None:
+            progress(start + (stop - start) * done // max(1, total), n, note)
+
+        snapshots = None if self.stores is None else self.stores[-1].snapshots("lists", start, stop)
+        sweep.run(lists, show, snapshots, reached)
+        if snapshots is not None:
+            snapshots.drop()
+
+    def _evaluate(self, s: int, lists: Lists, start: int, stop: int, found: list[Found]) -> None:
+        """Rows start..stop of subset s from the first lists; those without a complete list are searched alone."""
+        n, k, references = stop - start, self.reaches[s], self._references(s)
+        if k == 0:
+            return
+        pairs, chosen = _candidates(lists, n, k)
+        if len(chosen):
+            whole = len(chosen) == n
+            queries = references.part(start, stop) if whole else references.take(start + chosen)
+            distances = distances_of(
+                queries, references, pairs, memory=self.memory, offset=start if whole else None
+            )
+            found[s][0][start + chosen], found[s][1][start + chosen] = nearest_of(pairs, distances, k)
+        if len(chosen) < n:
+            self._alone(s, start + np.setdiff1d(np.arange(n), chosen, assume_unique=True), found, None)
+
+    def _alone(self, s: int, rows: NDArray[np.int64], found: list[Found], offset: int | None) -> None:
+        """These rows of subset s by a search of their own; offset: the first of them where they are consecutive."""
+        references = self._references(s)
+        queries = references.take(rows) if offset is None else references.part(offset, offset + len(rows))
+        found[s][0][rows], found[s][1][rows] = search(
+            queries, references, self.reaches[s], own=rows, memory=self.memory, offset=offset
+        )
+
+    def _references(self, s: int) -> Rows:
+        return replace(self.references.part(0, self.cuts[s]), scale=self.scales[s])
+
+    def _load(self, s: int, start: int, stop: int, found: list[Found]) -> bool:
+        """Takes up kept rows start..stop of subset s; whether there are any."""
+        stop = min(stop, self.cuts[s])
+        kept = None if self.stores is None else self.stores[s].load(start)
+        if kept is None or kept[0].shape != (stop - start, self.reaches[s]):
+            return False
+        found[s][0][start:stop], found[s][1][start:stop] = kept
+        return True
+
+    def _save(self, s: int, start: int, stop: int, found: list[Found]) -> None:
+        if self.stores is not None:
+            stop = min(stop, self.cuts[s])
+            self.stores[s].save(start, found[s][0][start:stop], found[s][1][start:stop])
+
+
+def _candidates(lists: Lists, n: int, k: int) -> tuple[Pairs, NDArray[np.int64]]:
+    """What `Lists.pairs` gives of the first n lists, for their k nearest; k is at most that of the lists."""
+    if k == lists.k:
+        lists.shorten()
+        return lists.pairs(n)
+    starts, ids, chosen = [np.zeros(1, np.int64)], [], []
+    for a, b in blocks(n, _COPIED):
+        own = [array[a:b].copy() for array in lists.arrays[:5]]
+        part = Lists(*own, lists.mine[a:b], lists.theirs, lists.settled[a:b].copy(), k, lists.error)
+        part.shorten()
+        pairs, complete = part.pairs()
+        starts.append(pairs.starts[1:] + starts[-1][-1])
+        ids.append(pairs.ids)
+        chosen.append(a + complete)
+    return Pairs(np.concatenate(starts), np.concatenate(ids)), np.concatenate(chosen)

@@ -1,0 +1,174 @@
+"""Exact graphs of nested subsets of the samples from one pass over the tiles of the largest.
+
+The tiles are visited in an order in which those among the first n rows come before all others. At that moment the lists
+of these rows hold what a search of the subset alone would: they are evaluated, and the pass goes on. So all products
+together cost what those of the largest subset do; direct differences are made for each subset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rra_cli.core.progress import Progress, silent
+from rra_cli.core.resources import free_memory
+from rra_cli.neighbors.arguments import as_count, resolve_device
+from rra_cli.neighbors.graph import InputError, NeighborGraph
+from rra_cli.neighbors.resume import BlockStore, fingerprint
+from rra_cli.neighbors.rows import Rows, Scan, as_matrix, groups_of_duplicates, scan
+
+
+def exact_subset_graphs(
+    activations: ArrayLike,
+    k: int | Sequence[int],
+    sizes: Sequence[int],
+    *,
+    order: ArrayLike | None = None,
+    device: str = "cpu",
+    memory: int | None = None,
+    progress: Progress = silent,
+    work: Path | None = None,
+) -> list[NeighborGraph]:
+    """The exact graphs of nested subsets: of the first `size` samples of `order`, for every size.
+
+    activations: `(n, features)`, as for `exact_neighbors`. k: neighbours, one number or one for each size. sizes:
+    ascending. order: `(m,)` distinct sample ids, at least as many as the largest size; None takes the rows as they are.
+    device, memory, progress, work: as for `exact_neighbors`; on CUDA every subset is searched by itself.
+
+    Sample i of a graph, and so every id in it, is *position i of `order`*: `order[graph.indices]` are ids of the
+    activations. Each graph equals `exact_neighbors(activations[order[:size]], k)` to the last bit. Raises `InputError`
+    for sizes that do not ascend or exceed the samples, for a k that is not below its size, for ids in `order` that are
+    repeated or not there, and wherever `exact_neighbors` does.
+    """
+    data = as_matrix(activations)
+    ids = None if order is None else _checked_order(order, len(data))
+    counts = _checked_sizes(sizes, len(data) if ids is None else len(ids))
+    reaches = _checked_ks(k, counts)
+    target = resolve_device(device)
+    budget = free_memory() // 4 if memory is None else as_count(memory, "memory")
+    if target.type != "cpu":
+        from rra_cli.neighbors.exact import exact_neighbors
+
+        options: dict[str, Any] = {"device": device, "memory": budget, "progress": progress, "work": work}
+        parts = [(data[:size] if ids is None else data[ids[:size]], near) for size, near in zip(counts, reaches, strict=True)]
+        return [exact_neighbors(part, near, **options) for part, near in parts]
+    return _graphs(data, ids, counts, reaches, budget, progress, work)
+
+
+def _checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
+    ids = np.asarray(order)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise InputError(f"order must be a list of sample ids, got shape {ids.shape} of {ids.dtype}")
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < n:
+        raise InputError(f"order must hold ids in 0..{n - 1}, got {int(ids.min())}..{int(ids.max())}")
+    ids = ids.astype(np.int64)
+    if len(np.unique(ids)) < len(ids):
+        raise InputError(f"order names a sample twice: {len(ids)} ids, {len(np.unique(ids))} of them different")
+    return ids
+
+
+def _checked_sizes(sizes: Sequence[int], available: int) -> list[int]:
+    counts = [as_count(size, "a subset's size") for size in sizes]
+    if not counts or any(a >= b for a, b in zip(counts[:-1], counts[1:], strict=True)):
+        raise InputError(f"sizes must be at least one and ascend, got {counts}", "give each size once, smallest first")
+    if counts[-1] > available:
+        raise InputError(
+            f"the largest subset has {counts[-1]} samples, but there are {available}", "leave out the sizes above that"
+        )
+    return counts
+
+
+def _checked_ks(k: int | Sequence[int], sizes: list[int]) -> list[int]:
+    given = [k] * len(sizes) if np.ndim(k) == 0 else list(k)  # type: ignore[arg-type]
+    if len(given) != len(sizes):
+        raise InputError(f"k must be one number or one for each of the {len(sizes)} sizes, got {len(given)}")
+    ks = [as_count(each, "k") for each in given]
+    for each, size in zip(ks, sizes, strict=True):
+        if each >= size:
+            raise InputError(
+                f"k is {each}, but the subset of {size} samples has {size - 1} others for each",
+                "choose a smaller k, or leave that size out",
+            )
+    return ks
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """The first samples of an order, as `scan` reads rows: nothing is copied but what is asked for."""
+
+    data: NDArray[Any]
+    ids: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.ids), self.data.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: int | slice) -> NDArray[Any]:
+        return np.asarray(self.data[self.ids[rows]])
+
+
+def _graphs(
+    data: NDArray[Any],
+    ids: NDArray[np.int64] | None,
+    sizes: list[int],
+    ks: list[int],
+    memory: int,
+    progress: Progress,
+    work: Path | None,
+) -> list[NeighborGraph]:
+    from rra_cli.neighbors.duplicates import expand
+    from rra_cli.neighbors.nested import NestedSearch
+
+    # Each subset in the scale of its own values, so that it is rounded as it is in a search by itself.
+    views: list[Any] = [data[:size] if ids is None else _Ordered(data, ids[:size]) for size in sizes]
+    scans = [scan(view, memory, "activations" if ids is None else "activations[order]") for view in views]
+    whole = scans[-1]
+    groups = groups_of_duplicates(views[-1], whole.hashes)
+    # Groups ascend by their lowest position: the distinct rows of a subset are the first of all distinct rows.
+    cuts = sizes if groups is None else [int(at) for at in np.searchsorted(groups[0], sizes)]
+    rows = None if groups is None else groups[0]
+    if ids is not None:
+        rows = ids[: sizes[-1]] if rows is None else ids[rows]
+    source = data[: sizes[-1]] if ids is None else data
+    references = Rows(source, whole.scale, whole.mean * whole.scale, rows, whole.unit)
+    reaches = [min(k, cut - 1) for k, cut in zip(ks, cuts, strict=True)]
+    stores = _stores(work, references, scans, cuts, reaches)
+    scales = [part.scale for part in scans]
+    nested = NestedSearch(references, cuts, reaches, scales, memory, stores)
+    graphs = []
+    for (indices, distances), k, size, part in zip(nested.search(progress), ks, sizes, scans, strict=True):
+        if groups is not None:
+            group = groups[1][:size]
+            indices, distances = expand(indices, distances, group, k, queries=group, own=np.arange(size))
+        if part.scale != 1.0:
+            with np.errstate(over="ignore"):
+                distances = distances / part.scale
+            if not np.isfinite(distances).all():
+                raise InputError("some distances are too large for float64", "divide the activations by a constant")
+        small = size <= np.iinfo(np.int32).max
+        graphs.append(NeighborGraph(indices.astype(np.int32 if small else np.int64), distances, 1.0, size))
+    return graphs
+
+
+def _stores(
+    work: Path | None, references: Rows, scans: list[Scan], cuts: list[int], reaches: list[int]
+) -> list[BlockStore] | None:
+    """Where the graph of every subset is kept while the search goes on; None where it is short."""
+    if work is None:
+        return None
+    stores = []
+    for part, cut, reach in zip(scans, cuts, reaches, strict=True):
+        name = fingerprint(part.hashes, scans[-1].hashes, "nested", cuts, reaches, cut, reach, references.features)
+        store = BlockStore.for_search(work, name, len(references), len(references), references.features)
+        if store is None:
+            return None
+        stores.append(store)
+    return stores
