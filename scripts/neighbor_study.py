@@ -37,7 +37,7 @@ def joined(folders: Sequence[Path]) -> pd.DataFrame:
         engines = pd.read_csv(
             folder / "tables" / "engines.csv",
             keep_default_na=False,
-            na_values={column: "" for column in ("value", "exact", "error")},
+            na_values=dict.fromkeys(("value", "exact", "error"), ""),
         )
         wide = engines.pivot_table(index=KEY, columns="metric", values=["value", "exact", "error"], aggfunc="first")
         wide.columns = [f"{metric}_{kind}" for kind, metric in wide.columns]
@@ -54,8 +54,8 @@ def by_samples(rows: pd.DataFrame) -> pd.DataFrame:
     cells = []
     for (n, search), here in rows[rows["search"] != EXACT].groupby(["n_samples", "search"], sort=False):
         exact = rows[(rows["n_samples"] == n) & (rows["search"] == EXACT)].set_index("layer")["seconds"]
-        timed = here.set_index("layer")["seconds"].dropna()
-        timed = timed[[layer for layer in timed.index if layer in exact and exact[layer] == exact[layer]]]
+        timed = here.set_index("layer")["seconds"]
+        beside = exact.reindex(timed.index)
         cells.append(
             {
                 "N": f"{n:,}",
@@ -63,8 +63,8 @@ def by_samples(rows: pd.DataFrame) -> pd.DataFrame:
                 "engine": str(search),
                 "layers": str(len(here)),
                 "recall, mean (lowest)": f"{here['recall'].mean():.3f} ({here['recall'].min():.3f})",
-                "seconds": f"{timed.sum():.0f}" if len(timed) else "",
-                "exact, seconds": f"{exact[timed.index].sum():.1f}" if len(timed) else "",
+                "seconds": f"{timed.sum():.1f}" if timed.notna().all() else "",
+                "exact, seconds": f"{beside.sum():.1f}" if beside.notna().all() else "",
                 "ID, worst error, %": _worst(here["id_twonn_error"], "+.2f"),
                 "NNCS, worst error": _worst(here["nncs_error"], "+.4f"),
                 "NNLS, worst error (bias)": f"{here['nnls_error'].max():.4f} ({_worst(here['nnls_bias'], '+.4f')})",

@@ -100,7 +100,7 @@ class Lists:
 
     def pairs(self, n: int | None = None) -> tuple[Pairs, NDArray[np.int64]]:
         """The candidates of the first n queries that have a complete list, and which these are."""
-        chosen = np.flatnonzero(~self.full[:n])
+        chosen = np.flatnonzero(~self.full[:n] & (self.count[:n] >= self.k))
         starts = np.r_[0, np.cumsum(self.count[chosen], dtype=np.int64)]
         ids = np.empty(int(starts[-1]), np.int32)
         over_rows(lambda a, b: _kernels.copy_lists(self.ids, starts, chosen, ids, a, b), len(chosen))
@@ -126,10 +126,10 @@ class Sweep:
 
     @property
     def panel_rows(self) -> int:
-        """Rows that are held rounded at a time; a power of two, so that a resumed search finds the same panels."""
-        each = self.references.features * self.product.bytes * (2 if self.product.count > 1 else 1)
-        rows = max(64, self.memory // 4 // each)
-        return 1 << (int(rows).bit_length() - 1)
+        """Rows that are held rounded at a time; few sizes, so that a resumed search finds the same panels."""
+        rows = max(64, self.memory // 4 // (self.references.features * self.product.bytes))
+        power = 1 << (int(rows).bit_length() - 1)
+        return power + power // 2 if rows >= power + power // 2 else power
 
     @property
     def tile_rows(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.pair_kernels import add_squares, find_mirrors, take_nearest
-from rra_cli.neighbors.resume import Snapshots
+from rra_cli.neighbors.resume import Snapshots, fingerprint
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
 
@@ -96,8 +96,13 @@ def _sums(
     progress: Progress,
     snapshots: Snapshots | None,
 ) -> NDArray[np.float64]:
-    kept = None if snapshots is None else snapshots.restore()
-    done, sums = (0, np.zeros(len(pairs.ids))) if kept is None else (kept[0], kept[1][0])
+    done, sums = 0, np.zeros(len(pairs.ids))
+    if snapshots is not None:
+        # Another precision leaves other candidates, and their sums cannot be gone on with.
+        same = np.frombuffer(fingerprint(pairs.starts, pairs.ids).encode(), np.uint8)
+        kept = snapshots.restore()
+        if kept is not None and np.array_equal(kept[1][0], same):
+            done, sums = kept[0], kept[1][1]
     used = np.zeros(len(references), bool)
     used[pairs.ids] = True
     apart = offset is None or int(used.sum()) + len(pairs) < len(references)
@@ -131,7 +136,7 @@ def _sums(
             over_rows(partial(add_squares, *given), len(pairs))
         progress(end, features, "")
         if snapshots is not None and snapshots.due(4.0 * len(pairs.ids) * (end - begin)):
-            snapshots.keep([sums], end)
+            snapshots.keep([same, sums], end)
     return sums
 
 

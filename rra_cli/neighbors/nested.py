@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,23 @@ from rra_cli.core.progress import Progress
 from rra_cli.neighbors.candidates import Lists, Sweep
 from rra_cli.neighbors.choice import choose
 from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
+from rra_cli.neighbors.pair_kernels import find_listed
 from rra_cli.neighbors.products import Product
 from rra_cli.neighbors.resume import BlockStore
 from rra_cli.neighbors.rows import Found, Rows, blocks
 from rra_cli.neighbors.search import rows_at_a_time, search
+from rra_cli.neighbors.threads import over_rows
 
 _COPIED = 4096  # lists that are copied at a time
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Distances that were evaluated for the subset before, in this scale."""
+
+    pairs: Pairs
+    distances: NDArray[np.float64]
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,12 @@ class NestedSearch:
         """Rows start..stop of the subsets in `missing`, which it empties."""
         n, queries = len(self.references), self.references.part(start, stop)
         lists = Lists.empty(stop - start, max(self.reaches), n, product.error(self.references.features))
-        cuts = tuple(sorted(set(self.cuts)))
+        cuts, known = tuple(sorted(set(self.cuts))), list[_Known]()
         sweep = Sweep(product, queries, self.references, np.arange(start, stop), start, self.memory, cuts)
 
         def reached(cut: int) -> None:
             for s in [s for s in missing if self.cuts[s] == cut]:
-                self._evaluate(s, lists, start, min(stop, cut), found)
+                self._evaluate(s, lists, start, min(stop, cut), found, known)
                 self._save(s, start, stop, found)
                 missing.remove(s)
 
@@ -75,21 +88,36 @@ class NestedSearch:
         if snapshots is not None:
             snapshots.drop()
 
-    def _evaluate(self, s: int, lists: Lists, start: int, stop: int, found: list[Found]) -> None:
+    def _evaluate(self, s: int, lists: Lists, start: int, stop: int, found: list[Found], known: list[_Known]) -> None:
         """Rows start..stop of subset s from the first lists; those without a complete list are searched alone."""
         n, k, references = stop - start, self.reaches[s], self._references(s)
         if k == 0:
             return
         pairs, chosen = _candidates(lists, n, k)
+        if len(chosen) == n:
+            distances = self._distances(s, pairs, start, known)
+            found[s][0][start:stop], found[s][1][start:stop] = nearest_of(pairs, distances, k)
+            return
         if len(chosen):
-            whole = len(chosen) == n
-            queries = references.part(start, stop) if whole else references.take(start + chosen)
-            distances = distances_of(
-                queries, references, pairs, memory=self.memory, offset=start if whole else None
-            )
+            distances = distances_of(references.take(start + chosen), references, pairs, memory=self.memory)
             found[s][0][start + chosen], found[s][1][start + chosen] = nearest_of(pairs, distances, k)
-        if len(chosen) < n:
-            self._alone(s, start + np.setdiff1d(np.arange(n), chosen, assume_unique=True), found, None)
+        self._alone(s, start + np.setdiff1d(np.arange(n), chosen, assume_unique=True), found, None)
+
+    def _distances(self, s: int, pairs: Pairs, start: int, known: list[_Known]) -> NDArray[np.float64]:
+        """The distances of pairs of rows from `start` on; what the subset before has evaluated is taken from `known`."""
+        places = np.full(len(pairs.ids), -1)
+        if known and known[0].scale == self.scales[s]:
+            given: tuple[Any, ...] = (pairs.starts, pairs.ids, known[0].pairs.starts, known[0].pairs.ids, places)
+            over_rows(partial(find_listed, *given), len(known[0].pairs))
+        new = places < 0
+        left = Pairs(np.r_[0, np.cumsum(new)][pairs.starts], pairs.ids[new])
+        queries, references = self._references(s).part(start, start + len(pairs)), self._references(s)
+        distances = np.empty(len(places))
+        distances[new] = distances_of(queries, references, left, memory=self.memory, offset=start)
+        if not new.all():
+            distances[~new] = known[0].distances[places[~new]]
+        known[:] = [_Known(pairs, distances, self.scales[s])]
+        return distances
 
     def _alone(self, s: int, rows: NDArray[np.int64], found: list[Found], offset: int | None) -> None:
         """These rows of subset s by a search of their own; offset: the first of them where they are consecutive."""
@@ -124,8 +152,17 @@ def _candidates(lists: Lists, n: int, k: int) -> tuple[Pairs, NDArray[np.int64]]
         return lists.pairs(n)
     starts, ids, chosen = [np.zeros(1, np.int64)], [], []
     for a, b in blocks(n, _COPIED):
-        own = [array[a:b].copy() for array in lists.arrays[:5]]
-        part = Lists(*own, lists.mine[a:b], lists.theirs, lists.settled[a:b].copy(), k, lists.error)
+        part = replace(
+            lists,
+            ids=lists.ids[a:b].copy(),
+            squares=lists.squares[a:b].copy(),
+            count=lists.count[a:b].copy(),
+            bound=lists.bound[a:b].copy(),
+            full=lists.full[a:b],
+            mine=lists.mine[a:b],
+            settled=lists.settled[a:b],
+            k=k,
+        )
         part.shorten()
         pairs, complete = part.pairs()
         starts.append(pairs.starts[1:] + starts[-1][-1])

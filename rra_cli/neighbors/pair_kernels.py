@@ -69,6 +69,25 @@ def find_mirrors(
 
 
 @njit(nogil=True, cache=True)
+def find_listed(
+    starts: NDArray[np.int64],
+    ids: NDArray[np.integer],
+    other_starts: NDArray[np.int64],
+    other_ids: NDArray[np.integer],
+    places: NDArray[np.int64],
+    begin: int,
+    end: int,
+) -> None:
+    """For every pair of rows begin..end its place among the other lists of these rows, -1 for none; ids ascend."""
+    for i in range(begin, end):
+        at, last = other_starts[i], other_starts[i + 1]
+        for p in range(starts[i], starts[i + 1]):
+            while at < last and other_ids[at] < ids[p]:
+                at += 1
+            places[p] = at if at < last and other_ids[at] == ids[p] else -1
+
+
+@njit(nogil=True, cache=True)
 def take_nearest(
     starts: NDArray[np.int64],
     ids: NDArray[np.integer],

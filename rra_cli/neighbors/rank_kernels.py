@@ -1,6 +1,6 @@
 """Compiled reading of tiles of products for ranks: how many pairs are certainly nearer than a given distance.
 
-What is kept of rows x_i, x_j has the squared distance S = N_i + N_j - 2 s_i s_j G (the facts of the rows: `products.py`).
+What is kept of rows x_i, x_j has the squared distance S = N_i + N_j - 2 s_i s_j G (facts of the rows: `products.py`).
 Their true distance lies within sqrt(S -+ slack) -+ (e_i + e_j) with slack = error (N_i + N_j) + 2 f_i f_j, which is at
 most the sum of error N + f^2 of both rows. For a threshold T, a pair is certainly nearer where
 S + slack < (T - e_i - e_j)^2 and certainly farther where S - slack > (T + e_i + e_j)^2; all others are unsure.
@@ -119,7 +119,7 @@ def list_unsure(
                 if at == last:
                     break
                 stop = min(n, chunk + _CHUNK)
-                here = 0
+                here = np.int32(0)
                 for c in range(chunk, stop):  # without a branch: most chunks hold none
                     width, square = own_slack + slack[c], squares[r, c]
                     inside, reach = lowest - radius[c], highest + radius[c]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from rra_cli.neighbors import rank_kernels
 from rra_cli.neighbors.candidates import Sweep
 from rra_cli.neighbors.direct import Pairs, distances_of
 from rra_cli.neighbors.products import Float, Int8, Panel, Product, TwiceInt8, float_rate, integer_rate
+from rra_cli.neighbors.rank_thresholds import Thresholds
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows, thread_count
 from rra_cli.neighbors.tile_kernels import SINGLE
@@ -20,6 +23,8 @@ _SAMPLED_ROWS, _SAMPLED_COLUMNS = 64, 2048
 _DIFFERENCES = 5e9  # multiply-adds of direct differences a second and thread
 _HANDLING = 2e-7  # seconds for listing, sorting and looking up one unsure pair
 _ENTRY = 96  # bytes for one unsure pair until it is decided
+
+_kernels: Any = rank_kernels  # mypy does not follow arguments that are handed on as a whole
 
 
 def ranks_of(
@@ -43,51 +48,9 @@ def ranks_of(
     count.settle()
     # Copies of the sample itself are not in any tile: all are nearer, or at the target's own distance of zero.
     sizes, extra = np.diff(table.member_starts), np.empty(len(own), np.int64)
-    rank_kernels.lower_members(group[own], targets, table.member_starts, table.members, extra)
+    _kernels.lower_members(group[own], targets, table.member_starts, table.members, extra)
     copies = np.where(table.distances[table.slot] > 0, sizes[group[own]] - 1, extra - (own < targets))
     return 1 + count.near[table.slot] + count.extra + copies
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The distances that are ranked: of distinct rows (`row`) to distinct targets (`target`), ascending by both.
-
-    starts: `(rows + 1,)`, the thresholds of each row. distances: by direct difference, in scaled units. slot:
-    `(queries,)`, the threshold of each. members[member_starts[g]:member_starts[g + 1]]: samples that are row g.
-    """
-
-    starts: NDArray[np.int64]
-    row: NDArray[np.int64]
-    distances: NDArray[np.float64]
-    slot: NDArray[np.int64]
-    query_starts: NDArray[np.int64]
-    queries: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    member_starts: NDArray[np.int64]
-    members: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, rows: Rows, group: NDArray[np.int64], own: NDArray[np.int64], targets: NDArray[np.int64], memory: int
-    ) -> Thresholds:
-        n = len(rows)
-        keys, slot = np.unique(group[own] * n + group[targets], return_inverse=True)
-        row, target = keys // n, keys % n
-        apart = row != target  # a copy of the sample is at distance 0
-        pairs = Pairs(np.searchsorted(row[apart], np.arange(n + 1)).astype(np.int64), target[apart])
-        distances = np.zeros(len(keys))
-        distances[apart] = distances_of(rows, rows, pairs, memory=memory, offset=0)
-        return cls(
-            np.searchsorted(row, np.arange(n + 1)).astype(np.int64),
-            row,
-            distances,
-            slot.astype(np.int64),
-            np.r_[0, np.cumsum(np.bincount(slot, minlength=len(keys)))].astype(np.int64),
-            np.argsort(slot, kind="stable").astype(np.int64),
-            targets,
-            np.r_[0, np.cumsum(np.bincount(group, minlength=n))].astype(np.int64),
-            np.argsort(group, kind="stable").astype(np.int64),
-        )
 
 
 class _Side:
@@ -153,7 +116,7 @@ class Count:
         out = np.empty(products.shape, self._type)
         own = np.arange(left.start, left.start + len(left)) - right.start
         given = (products, cross, one.pairs, other.scales, other.norms, own, out)
-        over_rows(lambda a, b: rank_kernels.squared_distances(*given, a, b), len(left))
+        over_rows(lambda a, b: _kernels.squared_distances(*given, a, b), len(left))
         return out, one, other
 
     def _count(
@@ -175,7 +138,7 @@ class Count:
         weights = np.zeros(squares.shape[1], np.int32) if weights is None else weights
         unsure = np.zeros(len(which), np.int32)
         given = (squares, mine.slack, other.slack, other.radius, weights, factors, starts, low, high, near, unsure)
-        over_rows(lambda a, b: rank_kernels.count_nearer(*given, a, b), len(squares))
+        over_rows(lambda a, b: _kernels.count_nearer(*given, a, b), len(squares))
         return unsure, (factors, low, high)
 
     def _side(self, squares: NDArray[np.floating], row: int, column: int, mine: _Side, other: _Side) -> None:
@@ -198,13 +161,8 @@ class Count:
                 continue
             places = ends[:-1] + (self._filled - before[at])
             given = (squares, mine.slack, other.slack, other.radius, factors, starts, low, high, unsure, places)
-            a0 = at
-            over_rows(
-                lambda a, b: rank_kernels.list_unsure(
-                    *given, first, column, self._slots, self._columns, a0 + a, a0 + b
-                ),
-                stop - at,
-            )
+            kept = (first, column, self._slots, self._columns)
+            over_rows(partial(_list_from, at, (*given, *kept)), stop - at)
             self._filled += int(before[stop] - before[at])
             at = stop
 
@@ -239,8 +197,12 @@ class Count:
         nearer, tied = distances < limits, distances == limits
         self.near += np.bincount(slots[nearer], self._weights[columns[nearer]], len(self.near)).astype(np.int64)
         lists = (table.query_starts, table.queries, table.targets, table.member_starts, table.members, self.extra)
-        rank_kernels.add_ties(slots[tied], columns[tied], *lists)
+        _kernels.add_ties(slots[tied], columns[tied], *lists)
         self._filled = 0
+
+
+def _list_from(first: int, given: tuple[Any, ...], begin: int, end: int) -> None:
+    _kernels.list_unsure(*given, first + begin, first + end)
 
 
 def choose(rows: Rows, table: Thresholds, memory: int) -> Product:

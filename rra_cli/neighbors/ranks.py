@@ -32,9 +32,9 @@ def neighbor_ranks(
     never N x N. Runs on the CPU.
 
     Rank 1 is the nearest of all others, n - 1 the farthest; self is left out and ties go to the lower id, in the order
-    of `exact_neighbors`: the rank is the place that the neighbour has in its graph of k = n - 1. Raises `InputError` for
-    a graph of other samples, ids that are not those of another sample, a k beyond the listed neighbours, and activations
-    that `exact_neighbors` refuses.
+    of `exact_neighbors`: the rank is the place that the neighbour has in its graph of k = n - 1. Raises `InputError`
+    for a graph of other samples, ids that are not those of another sample, a k beyond the listed neighbours, and
+    activations that `exact_neighbors` refuses.
     """
     return cross_layer_ranks([neighbors], activations, k, memory=memory, progress=progress)[0]
 
@@ -69,9 +69,9 @@ def cross_layer_ranks(
 def information_imbalance(ranks: NDArray[np.integer], n: int) -> tuple[float, float]:
     """Information imbalance Delta(A -> B) of the ranks that `neighbor_ranks` gives, and its standard error.
 
-    ranks: `(m, k)`, in B, of the k nearest neighbours in A of m of the n samples. Delta = (2 / n) mean rank: 2 / n where
-    B has the same nearest neighbours (k = 1), 1 where A says nothing about B. It is not symmetric: A predicts B where
-    Delta(A -> B) is near 0. The standard error takes the m samples for independent and is NaN for m = 1. Raises
+    ranks: `(m, k)`, in B, of the k nearest neighbours in A of m of the n samples. Delta = (2 / n) mean rank: 2 / n
+    where B has the same nearest neighbours (k = 1), 1 where A says nothing about B. It is not symmetric: A predicts B
+    where Delta(A -> B) is near 0. The standard error takes the m samples for independent and is NaN for m = 1. Raises
     `InputError` for ranks outside of 1..n - 1.
 
     Glielmo, Zeni, Cheng, Csanyi, Laio, Ranking the information content of distance measures, PNAS Nexus 1 (2022),
@@ -82,10 +82,10 @@ def information_imbalance(ranks: NDArray[np.integer], n: int) -> tuple[float, fl
         raise InputError(f"ranks must be whole numbers (samples, k), got shape {ranks.shape} of {ranks.dtype}")
     if not 1 <= int(ranks.min()) <= int(ranks.max()) < n:
         raise InputError(f"ranks among {n} samples lie in 1..{n - 1}, got {int(ranks.min())}..{int(ranks.max())}")
-    of_samples = 2.0 / n * ranks.mean(axis=1)
+    of_samples = ranks.mean(axis=1)
     m = len(of_samples)
     error = float(of_samples.std(ddof=1) / np.sqrt(m)) if m > 1 else float("nan")
-    return float(of_samples.mean()), error
+    return 2.0 / n * float(of_samples.mean()), 2.0 / n * error
 
 
 def _targets(layer: Neighbors, n: int, k: int, what: str) -> NDArray[np.int64]:

@@ -108,8 +108,13 @@ class BlockStore:
         """Keeps a finished block, atomically, and drops its snapshots."""
         stop = start + len(positions)
         files.write_array(self._path(start, stop), np.stack([positions.astype(np.float64), distances]))
+        self.drop_snapshots()
+
+    def drop_snapshots(self) -> None:
+        """Removes those of all blocks: another memory budget may have cut the rows into other blocks."""
         for what in ("lists", "sums"):
-            self.snapshots(what, start, stop).drop()
+            for path in self.folder.glob(f"{what}_{self.name}_*"):
+                files.remove(path)
 
     def _stops(self) -> dict[int, int]:
         found = {}

@@ -197,7 +197,7 @@ def groups_of_duplicates(
     for start, stop in zip(starts[shared].tolist(), stops[shared].tolist(), strict=True):
         heads: list[int] = []  # one for each different row among those of this hash
         for row in order[start:stop].tolist():
-            head = next((other for other in heads if np.array_equal(data[other], data[row])), None)
+            head = next((other for other in heads if np.array_equal(native(data[other]), native(data[row]))), None)
             if head is None:
                 heads.append(row)
             else:

@@ -57,19 +57,25 @@ def search(
         indices[at:stop], distances[at:stop] = kept
         at = stop
         progress(at, n, "")
+    if store is not None:
+        store.drop_snapshots()  # a process may have ended between keeping its last block and dropping these
     return indices, distances
 
 
 def rows_at_a_time(k: int, n_reference: int, memory: int) -> int:
     """A power of two, so that a little more or less free memory does not change the blocks of a resumed search."""
     # A list, and what its candidates need while they are evaluated.
-    each = 8 * capacity(k, n_reference) + 3 * 40 * k
+    each = 8 * capacity(k, n_reference) + 60 * k
     return 1 << max(6, (memory // 2 // each).bit_length() - 1)
 
 
 def _part_of(progress: Progress, start: int, stop: int, n: int) -> Progress:
+    furthest = start
+
     def show(done: int, total: int, note: str = "") -> None:
-        progress(start + (stop - start) * done // max(1, total), n, note)
+        nonlocal furthest  # a second precision, for rows that the first left undecided, begins again
+        furthest = max(furthest, start + (stop - start) * done // max(1, total))
+        progress(furthest, n, note)
 
     return show
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,11 @@ def exact_subset_graphs(
         from rra_cli.neighbors.exact import exact_neighbors
 
         options: dict[str, Any] = {"device": device, "memory": budget, "progress": progress, "work": work}
-        parts = [(data[:size] if ids is None else data[ids[:size]], near) for size, near in zip(counts, reaches, strict=True)]
-        return [exact_neighbors(part, near, **options) for part, near in parts]
+        graphs = []
+        for size, near in zip(counts, reaches, strict=True):
+            part = data[:size] if ids is None else data[ids[:size]]
+            graphs.append(exact_neighbors(part, near, **options))
+        return graphs
     return _graphs(data, ids, counts, reaches, budget, progress, work)
 
 
@@ -74,7 +78,7 @@ def _checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
 
 def _checked_sizes(sizes: Sequence[int], available: int) -> list[int]:
     counts = [as_count(size, "a subset's size") for size in sizes]
-    if not counts or any(a >= b for a, b in zip(counts[:-1], counts[1:], strict=True)):
+    if not counts or any(a >= b for a, b in pairwise(counts)):
         raise InputError(f"sizes must be at least one and ascend, got {counts}", "give each size once, smallest first")
     if counts[-1] > available:
         raise InputError(
@@ -84,7 +88,7 @@ def _checked_sizes(sizes: Sequence[int], available: int) -> list[int]:
 
 
 def _checked_ks(k: int | Sequence[int], sizes: list[int]) -> list[int]:
-    given = [k] * len(sizes) if np.ndim(k) == 0 else list(k)  # type: ignore[arg-type]
+    given = list(k) if isinstance(k, Sequence | np.ndarray) else [k] * len(sizes)
     if len(given) != len(sizes):
         raise InputError(f"k must be one number or one for each of the {len(sizes)} sizes, got {len(given)}")
     ks = [as_count(each, "k") for each in given]

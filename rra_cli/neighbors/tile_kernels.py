@@ -225,6 +225,7 @@ def row_terms(rows: NDArray[np.float64], bound: NDArray[np.float32], error: floa
     """
     norm, radius = (rows[:, at].astype(np.float32) for at in (1, 2))
     keep, more = np.float32(1.0 - error - SINGLE), np.float32(1.0 + SINGLE)
+    radius *= OUTWARDS
     reach = bound + radius
     limits = (reach * reach * more - norm * keep, -2.0 * radius, radius * radius - norm * keep)
     return np.stack([-2.0 * rows[:, 0], -2.0 * rows[:, 3], -2.0 * reach, *limits], axis=1).astype(np.float32)
@@ -236,6 +237,7 @@ def column_terms(
     """What `mark` needs of the columns: six arrays `(n,)`."""
     scale, norm, radius, second = (columns[:, at].astype(np.float32) for at in range(4))
     keep, more = np.float32(1.0 - error - SINGLE), np.float32(1.0 + SINGLE)
+    radius *= OUTWARDS
     reach = bound + radius
     return scale, second, radius, norm * keep - radius * radius, reach, norm * keep - reach * reach * more
 

@@ -97,7 +97,7 @@ def compare(
     wanted = [graph for graph in graphs if _is_wanted(comparison, graph.point.layer)]
     found = []
     for name, engine in comparison.engines.items():
-        exact = _searched_by(engine, wanted)
+        exact = _searched_by(name, engine, wanted)
         layers, pairs = [], []
         for measure in measures:
             if isinstance(measure, LayerMeasure):
@@ -106,6 +106,8 @@ def compare(
             row = [graph for graph in exact if exact[graph] in measure.graphs]
             pairs.append((PairMeasure(measure.key, measure.metric, row, k, False), measure))
         found.append(Compared(name, exact, tuple(layers), tuple(pairs)))
+        for stage in found[-1].measures:
+            stage.label = f"{name}: {stage.label}"
     return found
 
 
@@ -113,7 +115,7 @@ def _is_wanted(comparison: Comparison, layer: str) -> bool:
     return not comparison.layers or any(fnmatchcase(layer, pattern) for pattern in comparison.layers)
 
 
-def _searched_by(engine: Engine, graphs: Sequence[GraphStage]) -> dict[GraphStage, GraphStage]:
+def _searched_by(name: str, engine: Engine, graphs: Sequence[GraphStage]) -> dict[GraphStage, GraphStage]:
     """The graphs of another engine, each with the one that is there."""
     engines = LayerEngines(engine, graphs[0].point.n_samples, graphs[0].k)
     found = {}
@@ -124,6 +126,7 @@ def _searched_by(engine: Engine, graphs: Sequence[GraphStage]) -> dict[GraphStag
         stage = GraphStage(point, graph.source, graph.capture, mine, graph.k, start)
         if isinstance(graph.capture, LayerCapture):
             graph.capture.readers.append(stage)
+        stage.label = f"{name}: {stage.label}"
         engines.add(stage)
         found[stage] = graph
     return found
@@ -173,13 +176,6 @@ def found_by(graph: GraphStage, store: Store) -> dict[str, Any]:
     warm = isinstance(graph.engine, PynndescentEngine) and graph.start is not None
     start = graph.start.point.layer if warm and graph.start is not None else ""
     return {"start": start, "engine": engine, "recall": recall}
-
-
-def seconds_of(graph: GraphStage, store: Store) -> float | None:
-    """Wall-clock seconds of the search when it was made; None where they are not known."""
-    artifact = graph.find(store)
-    seconds = None if artifact is None else artifact.details.get("seconds")
-    return None if seconds is None else float(seconds)
 
 
 def _layer_values(stage: LayerMeasure, store: Store) -> dict[GraphStage, tuple[float, str]]:

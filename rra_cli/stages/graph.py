@@ -100,17 +100,15 @@ class GraphStage(Stage):
                     break
                 out = work.path / "graph"
                 files.remove(out)  # what a killed build of another k may have left
-                seconds = None
                 if self.shards.count == 1 or not can_search:
-                    seconds = self._search(context, out, work.path / f"blocks-{self.k}")
+                    self._search(context, out, work.path / f"blocks-{self.k}")
                 else:
                     with context.reporter.task(f"{self.title}, merging") as progress:
                         try:
                             self.shards.merge(store, out, progress)
                         except ArtifactGoneError:
                             continue  # damaged and moved aside, or removed with the graph of a larger k
-                details = {"n_features": self.source.n_features, "seconds": seconds}
-                work.publish(out.name, entry=f"k={self.k}", details=details)
+                work.publish(out.name, entry=f"k={self.k}", details={"n_features": self.source.n_features})
         self.tidy(store)
 
     def tidy(self, store: Store) -> None:
@@ -118,10 +116,10 @@ class GraphStage(Stage):
         if store.folder(self.shards.spec).exists() and self.done(store):
             store.free(self.shards.spec)
 
-    def _search(self, context: Context, out: Path, blocks: Path) -> float | None:
-        """Writes the graph, or why there is none, into `out`. Gives the seconds of the search, compilation excluded.
+    def _search(self, context: Context, out: Path, blocks: Path) -> None:
+        """Writes the graph, or why there is none, into `out`; and how long the search took, compilation excluded.
 
-        None where there was no search, or where this one went on with what another had left.
+        There is no time where the search went on with what another one had left.
         """
         blocks.mkdir(exist_ok=True)
         resumed = any(blocks.iterdir())
@@ -129,7 +127,7 @@ class GraphStage(Stage):
             if reason:
                 out.mkdir()
                 (out / UNAVAILABLE).write_text(json.dumps({"reason": reason}))
-                return None
+                return
             with context.reporter.task(self.title) as progress:
                 search = self._searcher(context)
                 if isinstance(self.engine, PynndescentEngine):
@@ -144,7 +142,8 @@ class GraphStage(Stage):
         if recall is not None:
             files.write_json(out / APPROXIMATE, {"recall": recall})
             context.reporter.note(f"{self.label}: an approximate graph had a recall of {recall:.4f}; searched exactly")
-        return None if resumed else seconds
+        if not resumed:
+            files.write_json(self._time_file(context.store), {"seconds": seconds})
 
     def _searcher(self, context: Context) -> Callable[..., NeighborGraph]:
         """The engine's search, from the graph of the layer before where it is to start there."""
@@ -169,6 +168,17 @@ class GraphStage(Stage):
             with suppress(ArtifactGoneError):
                 return self.source.open(context.store)
         return self.source.open(context.store)
+
+    def _time_file(self, store: Store) -> Path:
+        """Not part of the artifact: equal graphs are equal to the byte. It may be deleted at any time."""
+        return store.root / "cache" / "search_times" / f"{self.point.graph.key}-{self.k}.json"
+
+    def seconds(self, store: Store) -> float | None:
+        """Wall-clock seconds of the search that found the graph; None where they are not known."""
+        try:
+            return float(json.loads(self._time_file(store).read_text())["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def load(self, store: Store, k: int) -> tuple[NeighborGraph | None, str, int]:
         """The graph of k neighbours, or None with the reason why there is none; and the layer's number of features."""

@@ -11,7 +11,7 @@ from rra_cli.core.store import Store
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.report.per_sample import Block, in_order
 from rra_cli.report.schema import EXACT, SEARCH
-from rra_cli.stages.compare import engine_rows, found_by, seconds_of
+from rra_cli.stages.compare import engine_rows, found_by
 from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
@@ -63,7 +63,7 @@ class Tabulator:
         rows = []
         for (search, _), graph in searches.items():
             row = {**self._common(graph.point), "n_features": graph.source.n_features, "k": graph.point.k}
-            found = {"search": search, **found_by(graph, self.store), "seconds": seconds_of(graph, self.store)}
+            found = {"search": search, **found_by(graph, self.store), "seconds": graph.seconds(self.store)}
             rows.append({**row, **found})
         return rows
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from brute_force import assert_exact, brute_force, gaussian
+from brute_force import PLANS, assert_exact, beginning_with, brute_force, gaussian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rra_cli.errors import UserError
-from rra_cli.neighbors import exact_neighbors, resume, search
-from rra_cli.neighbors.exact import ExactEngine
+from rra_cli.neighbors import exact_neighbors
+from rra_cli.neighbors.exact import ExactEngine, exact_rows
 
 
 @st.composite
@@ -38,20 +38,53 @@ def data_sets(draw: st.DrawFn) -> NDArray[Any]:
     return x.astype(dtype)
 
 
-@settings(max_examples=80, deadline=None)
-@given(data_sets(), st.data())
-def test_equals_brute_force(x: NDArray[Any], data: st.DataObject) -> None:
+PLAN = st.sampled_from(sorted(PLANS))
+MEMORY = st.sampled_from([1, 10_000, 100_000, None])
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> dict[str, int | None]:
+    """Rows of a panel and of a tile, and how many places a list has beyond k: few, so that lists overflow."""
+    return {
+        "panel": draw(st.sampled_from([None, 8, 24])),
+        "tile": draw(st.sampled_from([None, 8, 16])),
+        "spare": draw(st.sampled_from([None, 2, 9])),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(data_sets(), PLAN, cuts(), MEMORY, st.data())
+def test_equals_brute_force(
+    x: NDArray[Any], plan: str, cut: dict[str, int | None], memory: int | None, data: st.DataObject
+) -> None:
     k = data.draw(st.integers(1, len(x) - 1))
-    memory = data.draw(st.sampled_from([1, 10_000, 100_000, None]))
-    assert_exact(exact_neighbors(x, k, memory=memory), x, k)
+    with beginning_with(plan, **cut):
+        assert_exact(exact_neighbors(x, k, memory=memory), x, k)
 
 
-@settings(max_examples=40, deadline=None)
-@given(data_sets(), st.integers(1, 20), st.data())
-def test_equals_brute_force_against_a_reference(x: NDArray[Any], n: int, data: st.DataObject) -> None:
+@settings(max_examples=60, deadline=None)
+@given(data_sets(), st.integers(1, 20), PLAN, cuts(), MEMORY, st.data())
+def test_equals_brute_force_against_a_reference(
+    x: NDArray[Any], n: int, plan: str, cut: dict[str, int | None], memory: int | None, data: st.DataObject
+) -> None:
     k = data.draw(st.integers(1, len(x)))
     queries = np.concatenate([x[: n // 2], x[: n - n // 2] * x.dtype.type(1.5)])
-    assert_exact(exact_neighbors(queries, k, reference=x), queries, k, x)
+    with beginning_with(plan, **cut):
+        assert_exact(exact_neighbors(queries, k, reference=x, memory=memory), queries, k, x)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data_sets(), PLAN, cuts(), MEMORY, st.data())
+def test_shards_make_up_the_graph_to_the_last_bit(
+    x: NDArray[Any], plan: str, cut: dict[str, int | None], memory: int | None, data: st.DataObject
+) -> None:
+    k, start = data.draw(st.integers(1, len(x) - 1)), data.draw(st.integers(0, len(x) - 1))
+    stop = data.draw(st.integers(start + 1, len(x)))
+    whole = exact_neighbors(x, k)
+    with beginning_with(plan, **cut):
+        ids, distances = exact_rows(x, k, start, stop, memory=memory)
+    assert np.array_equal(ids, whole.indices[start:stop])
+    assert np.array_equal(distances, whole.distances[start:stop])
 
 
 def with_dominating_column() -> NDArray[np.float64]:
@@ -73,7 +106,7 @@ def with_duplicates() -> NDArray[np.float64]:
     return x
 
 
-HARD = {
+HARD: dict[str, tuple[NDArray[Any], int]] = {
     "common offset": (gaussian(300, 20) + 1e4, 10),
     "common offset float32": ((gaussian(300, 20) + 1e4).astype(np.float32), 10),
     "more duplicates than k": (with_duplicates(), 30),
@@ -103,11 +136,43 @@ HARD = {
 
 
 @pytest.mark.parametrize("name", HARD)
-@pytest.mark.parametrize("memory", [None, 300_000])
-def test_hard_cases(name: str, memory: int | None) -> None:
+@pytest.mark.parametrize("plan", PLANS)
+def test_hard_cases(name: str, plan: str) -> None:
     x, k = HARD[name]
     plain = x.astype(np.float64)  # numpy itself cannot subtract booleans
-    assert_exact(exact_neighbors(x, k, memory=memory), plain, k)
+    with beginning_with(plan):
+        assert_exact(exact_neighbors(x, k), plain, k)
+    with beginning_with(plan, panel=64, tile=32):
+        assert_exact(exact_neighbors(x, k, memory=300_000), plain, k)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("size", [1e-19, 1e-22, 1e-30, 1e-160, 1e-300])
+def test_small_values_between_large_ones(plan: str, size: float) -> None:
+    """Their squares, or those of what rounding leaves out, underflow in single or in double precision."""
+    x = gaussian(300, 1) * size
+    x[[0, 299]] = [[1.0], [-1.0]]
+    with beginning_with(plan, panel=64, tile=32):
+        graph = exact_neighbors(x, 3)
+    inner = x[1:-1] / 2.0 ** np.floor(np.log2(size))  # a brute force in float64 needs squares that it can hold
+    ids, _ = brute_force(inner, 3)
+    assert np.array_equal(graph.indices[1:-1], ids + 1)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_spread_far_below_the_offset(plan: str) -> None:
+    """At 1e15 float64 still tells eighths apart; certificates that say nothing there must pass the rows on."""
+    x = np.random.default_rng(0).integers(0, 100, (200, 4)) / 4 + 1e15
+    with beginning_with(plan):
+        assert_exact(exact_neighbors(x, 9), x, 9)
+
+
+def test_float32_rows_beside_a_reference_beyond_their_range() -> None:
+    """The reference is scaled down so that its squares fit; float32 queries would vanish at that scale."""
+    queries = np.array([[1e38], [2.5e38]], np.float32)
+    reference = np.array([[2e38], [3e38], [1e300]])
+    expected = np.sort(np.abs(queries.astype(np.float64) - reference.T), axis=1)[:, :2]
+    assert np.allclose(exact_neighbors(queries, 2, reference=reference).distances, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("scale", [1e200, 1e-200, 1e307, 1e-307])
@@ -136,21 +201,9 @@ def test_float32_expansion_without_centring_is_wrong() -> None:
     assert_exact(exact_neighbors(x, 10), x, 10)
 
 
-def test_uncertain_pairs_need_the_direct_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: with a certificate of zero width and nothing re-evaluated, close pairs come out wrong."""
-    x = HARD["one far outlier"][0]
-    monkeypatch.setattr(search, "_PRECISE", 1e100)
-    monkeypatch.setattr(search, "always_direct", lambda n: 0)
-    assert_exact(exact_neighbors(x, 10), x, 10)  # uncertain order alone is re-evaluated, and is enough for the order
-    monkeypatch.setattr(search._Block, "slack", 0.0)
-    wrong = exact_neighbors(x, 10)
-    ids, distances = brute_force(x, 10)
-    assert not np.allclose(wrong.distances, distances, rtol=1e-9, atol=0) or not np.array_equal(wrong.indices, ids)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_memory_map_equals_array(tmp_path: Path, dtype: type) -> None:
-    x = gaussian(300, 8).astype(dtype)
+    x: NDArray[Any] = gaussian(300, 8).astype(dtype)
     np.save(tmp_path / "x.npy", x)
     mapped = exact_neighbors(np.load(tmp_path / "x.npy", mmap_mode="r"), 12)
     whole = exact_neighbors(x, 12)
@@ -158,20 +211,20 @@ def test_memory_map_equals_array(tmp_path: Path, dtype: type) -> None:
     assert np.array_equal(mapped.distances, whole.distances)
 
 
-def test_threads_and_memory_do_not_change_a_bit() -> None:
-    """Every distance in the first max(64, N / 64) is the same to the last bit however the work is cut."""
-    x = gaussian(250, 1100).astype(np.float32)
+@pytest.mark.parametrize("plan", PLANS)
+def test_threads_memory_and_precision_do_not_change_a_bit(plan: str) -> None:
+    x = gaussian(120, 300).astype(np.float32)
+    graph = exact_neighbors(x, 30)
     threads = torch.get_num_threads()
-    graphs = []
     try:
-        for count, memory in [(1, None), (2, None), (2, 2_000_000)]:
+        for count, memory in [(1, None), (2, None), (3, 2_000_000), (150, 1)]:
             torch.set_num_threads(count)
-            graphs.append(exact_neighbors(x, 64, memory=memory))
+            with beginning_with(plan):
+                other = exact_neighbors(x, 30, memory=memory)
+            assert np.array_equal(graph.indices, other.indices)
+            assert np.array_equal(graph.distances, other.distances)
     finally:
         torch.set_num_threads(threads)
-    for graph in graphs[1:]:
-        assert np.array_equal(graph.indices, graphs[0].indices)
-        assert np.array_equal(graph.distances, graphs[0].distances)
 
 
 def test_a_smaller_k_is_a_prefix() -> None:
@@ -268,44 +321,22 @@ def test_absent_devices(device: str, message: str) -> None:
         exact_neighbors(gaussian(10, 2), 2, device=device)
 
 
-def test_progress_counts_rows_to_the_end() -> None:
+@pytest.mark.parametrize("plan", PLANS)
+def test_progress_counts_rows_to_the_end(plan: str) -> None:
+    """Never back, even where a second precision begins again with the rows that the first left undecided."""
     seen: list[tuple[int, int]] = []
-    exact_neighbors(gaussian(100, 3), 4, memory=100_000, progress=lambda done, total, _: seen.append((done, total)))
+    with beginning_with(plan, panel=16, tile=16, spare=3):
+        exact_neighbors(gaussian(100, 3), 4, memory=100_000, progress=lambda done, total, _: seen.append((done, total)))
     assert len(seen) > 1
     assert seen == sorted(seen)
     assert seen[-1] == (100, 100)
 
 
-def test_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that are finished are not searched again, even where another memory budget cuts the rest otherwise."""
-    monkeypatch.setattr(resume, "RESUME_FROM", 0)
-    x = gaussian(300, 4)
-
-    def stop(done: int, total: int, note: str) -> None:
-        if done > 100:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        exact_neighbors(x, 7, memory=200_000, work=tmp_path, progress=stop)
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert kept
-    other = exact_neighbors(x + 1.0, 7, memory=200_000, work=tmp_path)  # other data: nothing of it is used
-    assert_exact(other, x + 1.0, 7)
-
-    searched: list[int] = []
-    original = search._Block.search
-
-    def counting(self: search._Block, start: int, stop: int) -> search.Found:
-        searched.append(stop - start)
-        return original(self, start, stop)
-
-    monkeypatch.setattr(search._Block, "search", counting)
-    assert_exact(exact_neighbors(x, 7, memory=90_000, work=tmp_path), x, 7)
-    assert 0 < sum(searched) < 200
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    searched.clear()
-    assert_exact(exact_neighbors(x, 7, work=tmp_path), x, 7)
-    assert searched == []
+def test_no_row_is_decided_by_the_first_pass() -> None:
+    """Groups of more near-copies than a list holds: every list overflows, and all rows go on to the next precision."""
+    x = np.repeat(gaussian(2, 8), 60, axis=0) + 1e-9 * gaussian(120, 8, seed=1)
+    with beginning_with("int8", spare=4):
+        assert_exact(exact_neighbors(x, 5), x, 5)
 
 
 def test_short_searches_keep_no_blocks(tmp_path: Path) -> None:

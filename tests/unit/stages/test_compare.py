@@ -167,6 +167,14 @@ def test_times_stand_beside_the_tables_which_are_the_same_again(base: Experiment
     assert not (tmp_path / "plain" / "tables" / "engines.csv").exists()
 
 
+def test_a_plan_says_whose_each_search_is(base: Experiment) -> None:
+    rows = pipeline.plan(comparing(base, {"cold": COLD, "warm": WARM}, ("head", "conv"))).rows
+    labels = [row.label for row in rows if row.label.startswith(("cold: ", "warm: "))]
+    # The first layer of a warm start is searched cold, so it is one piece of work with the cold engine's.
+    assert len([label for label in labels if "k = 5" in label]) == 2 + 1
+    assert {"cold: conv · last · test, k = 5", "warm: head · last · test, k = 5"} <= set(labels)
+
+
 @pytest.mark.parametrize("left", [True, False])
 def test_a_search_that_went_on_has_no_time(base: Experiment, tmp_path: Path, left: bool) -> None:
     """What it took before it was interrupted is not known."""
@@ -176,8 +184,9 @@ def test_a_search_that_went_on_has_no_time(base: Experiment, tmp_path: Path, lef
     blocks.mkdir()
     if left:
         (blocks / "recall.json").write_text(json.dumps({"recall": 0.5}))
-    seconds = stage._search(context, tmp_path / "graph", blocks)
-    assert (seconds is None) is left
+    assert stage.seconds(context.store) is None
+    stage._search(context, tmp_path / "graph", blocks)
+    assert (stage.seconds(context.store) is None) is left
 
 
 def test_plots_are_drawn_and_times_that_cannot_be_read_are_told(base: Experiment, tmp_path: Path) -> None:
