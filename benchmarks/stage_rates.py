@@ -2,8 +2,8 @@
 
     python benchmarks/stage_rates.py [--folder DIR]
 
-The figures belong into rra_cli/stages/costs.py (constants of the same names), the printed block into README.md here; those
-of a graph are in rra_cli/neighbors/cost_model.py, measured by search_costs.py.
+The figures belong into rra_cli/stages/costs.py (constants of the same names), the printed block into README.md here.
+Those of a graph are in rra_cli/neighbors/cost_model.py, measured by search_costs.py.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         for note in layout.notes:
             reporter.note(note)
         if needed.seconds >= TINY.seconds or needed.disk_bytes >= TINY.disk_bytes:
-            disk, memory = format_bytes(needed.disk_bytes), format_bytes(needed.memory_bytes)
-            reporter.note(f"needs about {disk} of disk, {memory} of memory, about {clock(needed.seconds)}")
+            disk, peak = format_bytes(needed.disk_bytes), format_bytes(needed.memory_bytes)
+            reporter.note(f"needs about {disk} of disk, {peak} of memory, about {clock(needed.seconds)}")
         _walk(layout, context, run_dir)
         if layout.shards:
             store.tidy(dict.fromkeys(spec for shard in layout.shards for spec in shard.claims))

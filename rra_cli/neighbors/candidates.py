@@ -127,7 +127,8 @@ class Sweep:
     @property
     def panel_rows(self) -> int:
         """Rows that are held rounded at a time; few sizes, so that a resumed search finds the same panels."""
-        rows = max(64, self.memory // 4 // (self.references.features * self.product.bytes))
+        each = (self.references.features + 16) * self.product.bytes + 32  # numbers, padding, facts
+        rows = max(64, self.memory // 4 // each)
         power = 1 << (int(rows).bit_length() - 1)
         return power + power // 2 if rows >= power + power // 2 else power
 
@@ -186,15 +187,14 @@ class Sweep:
         """(query rows, reference rows, whether the references are queries too and both sides are served)."""
         size, n = self.panel_rows, len(self.references)
         if self.offset is None:
-            for mine in blocks(len(self.queries), size):
-                yield from ((mine, other, False) for other in blocks(n, size))
+            yield from ((mine, other, False) for mine in blocks(len(self.queries), size) for other in blocks(n, size))
             return
         rest = self.offset + len(self.queries)
         ranges = [part for a, b in self._between(self.offset, rest) for part in _blocks_of(a, b, size)]
         rows = [(a - self.offset, b - self.offset) for a, b in ranges]
-        for mine in range(len(rows)):
-            yield from ((rows[mine], other, True) for other in ranges[: mine + 1])
-            yield from ((rows[mine], other, False) for other in blocks(self.offset, size))
+        for at, mine in enumerate(rows):
+            yield from ((mine, other, True) for other in ranges[: at + 1])
+            yield from ((mine, other, False) for other in blocks(self.offset, size))
         for a, b in self._between(rest, n):
             yield from ((mine, other, False) for mine in rows for other in _blocks_of(a, b, size))
 
@@ -241,7 +241,7 @@ class Sweep:
     def _pieces(self, left: Panel, right: Panel, within: bool) -> Iterator[tuple[Panel, Panel, bool]]:
         """The tiles of two panels."""
         size, diagonal = self.tile_rows, right.parts is left.parts
-        # On the diagonal in steps, within which alone every pair is visited twice; short rows cost less than more steps.
+        # On the diagonal in steps, within which alone pairs are visited twice; for few features steps cost more.
         step = size // 4 if self.references.features >= _STEPS_FROM else size
         for a, b in blocks(len(left), size):
             for c, d in blocks(a if diagonal else len(right), size):

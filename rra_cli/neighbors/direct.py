@@ -76,9 +76,9 @@ def _roots(queries: Rows, references: Rows, pairs: Pairs, sums: NDArray[np.float
     """The distances of these sums. Where squares may have underflowed the pair is computed again, in its own scale."""
     found = np.sqrt(sums)
     for at in np.flatnonzero(sums < _UNDERFLOW):
-        row = np.searchsorted(pairs.starts, at, side="right") - 1
+        row = np.searchsorted(pairs.starts, [at], side="right") - 1
         a = queries.data[queries.in_data(row)].astype(np.float64)
-        difference = np.abs(a - references.data[references.in_data(pairs.ids[at])])
+        difference = np.abs(a - references.data[references.in_data(pairs.ids[[at]].astype(np.int64))])
         largest = difference.max()
         if largest > 0:
             difference = np.ldexp(difference, -int(np.frexp(largest)[1]))

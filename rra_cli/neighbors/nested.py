@@ -104,7 +104,7 @@ class NestedSearch:
         self._alone(s, start + np.setdiff1d(np.arange(n), chosen, assume_unique=True), found, None)
 
     def _distances(self, s: int, pairs: Pairs, start: int, known: list[_Known]) -> NDArray[np.float64]:
-        """The distances of pairs of rows from `start` on; what the subset before has evaluated is taken from `known`."""
+        """The distances of pairs of rows from `start` on; those of the subset before are taken from `known`."""
         places = np.full(len(pairs.ids), -1)
         if known and known[0].scale == self.scales[s]:
             given: tuple[Any, ...] = (pairs.starts, pairs.ids, known[0].pairs.starts, known[0].pairs.ids, places)

@@ -83,7 +83,7 @@ def scan(data: NDArray[Any], memory: int, what: str = "activations") -> Scan:
             for a, b in blocks(pieces[piece][1] - pieces[piece][0], rows):
                 at, end = pieces[piece][0] + a, pieces[piece][0] + b
                 block = native(data[at:end])
-                bits = block.view(np.uint32 if block.itemsize == 4 else np.uint64)
+                bits: Any = block.view(np.uint32 if block.itemsize == 4 else np.uint64)
                 total = totals[piece % len(totals)]
                 scan_rows(block, bits, 1.0 / n, finite[at:end], largest[at:end], hashes[at:end], total)
 

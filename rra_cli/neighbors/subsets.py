@@ -2,7 +2,7 @@
 
 The tiles are visited in an order in which those among the first n rows come before all others. At that moment the lists
 of these rows hold what a search of the subset alone would: they are evaluated, and the pass goes on. So all products
-together cost what those of the largest subset do; direct differences are made for each subset.
+together cost what those of the largest subset do; direct differences that the subset before has made are used again.
 """
 
 from __future__ import annotations

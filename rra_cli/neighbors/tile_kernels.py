@@ -11,6 +11,8 @@ Reading tiles is what costs, so single precision decides, with a slack for its r
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -101,7 +103,7 @@ def _make_room(
     if full[i]:
         return -1
     shorten(ids, squares, count, bound, mine, theirs, error, i, k)
-    if count[i] > ids.shape[1] - (ids.shape[1] >> 3):
+    if count[i] >= ids.shape[1] - (ids.shape[1] >> 3):
         full[i] = True
         count[i] = ids.shape[1]
         return -1
@@ -188,8 +190,8 @@ def mark(
 ) -> None:
     """Which pairs of a tile may belong to a list: 1 the row's, 2 the column's, 3 both; in single precision.
 
-    The other arguments: see `row_terms`. Nothing else is done here, and the columns' terms are arrays of their own: only
-    so does the compiler make vector instructions of it.
+    The other arguments: see `row_terms`. Nothing else is done here, and the columns' terms are arrays of their own:
+    only so does the compiler make vector instructions of it.
     """
     part = np.float32(1.0 / 254.0)
     n = products.shape[1]
@@ -231,13 +233,11 @@ def row_terms(rows: NDArray[np.float64], bound: NDArray[np.float32], error: floa
     return np.stack([-2.0 * rows[:, 0], -2.0 * rows[:, 3], -2.0 * reach, *limits], axis=1).astype(np.float32)
 
 
-def column_terms(
-    columns: NDArray[np.float64], bound: NDArray[np.float32], error: float
-) -> tuple[NDArray[np.float32], ...]:
+def column_terms(columns: NDArray[np.float64], bound: NDArray[np.float32], error: float) -> tuple[NDArray[Any], ...]:
     """What `mark` needs of the columns: six arrays `(n,)`."""
-    scale, norm, radius, second = (columns[:, at].astype(np.float32) for at in range(4))
+    scale, norm, inner, second = (columns[:, at].astype(np.float32) for at in range(4))
     keep, more = np.float32(1.0 - error - SINGLE), np.float32(1.0 + SINGLE)
-    radius *= OUTWARDS
+    radius = inner * OUTWARDS
     reach = bound + radius
     return scale, second, radius, norm * keep - radius * radius, reach, norm * keep - reach * reach * more
 
