@@ -23,7 +23,7 @@ from rra_cli.neighbors.resume import Snapshots
 from rra_cli.neighbors.rows import Rows, blocks
 from rra_cli.neighbors.threads import over_rows
 
-_TILE = 2048
+_TILE = 4096
 _STEPS_FROM = 512  # features
 _kernels: Any = tile_kernels  # mypy does not follow arguments that are handed on as a whole
 

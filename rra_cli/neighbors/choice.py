@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from rra_cli.neighbors.candidates import Lists, Sweep, capacity
 from rra_cli.neighbors.cost_model import SMALL_PAIRS, SMALL_WORK
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8, float_rate, integer_rate
+from rra_cli.neighbors.products import Float, Int8, Product, RotatedInt8, TwiceInt8, float_rate, integer_rate
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import thread_count
 
 # Multiply-adds of direct differences a second and thread; benchmarks/README.md has what was measured.
-_DIFFERENCES = 5e9
+_DIFFERENCES = 4e9
 _QUERIES, _REFERENCES = 64, 2048
 
 
@@ -31,7 +31,7 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
     if 1.0 * n * m * features < SMALL_WORK and n * m < SMALL_PAIRS:
         return Plan(())  # the rest of a search takes longer than all direct differences
     integers = integer_rate() > 1.2 * float_rate("float32")
-    ladder: list[Product] = [Int8(), TwiceInt8()] if integers else [Float(np.float32)]
+    ladder: list[Product] = [Int8(), RotatedInt8(), TwiceInt8()] if integers else [Float(np.float32)]
     ladder.append(Float(np.float64))
     half = 0.5 if within else 1.0
     directly = features / (_DIFFERENCES * thread_count()) * n
@@ -50,7 +50,8 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
             best, cheapest = at, seconds
         if listed < 1.5 * k:
             break  # a higher precision has nothing left to gain
-    return Plan(tuple(ladder[best:]))
+    later = [product for product in ladder[best:] if product is ladder[best] or product.bytes > ladder[best].bytes]
+    return Plan(tuple(later))
 
 
 def _trial(

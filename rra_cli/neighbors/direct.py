@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.pair_kernels import add_squares, find_mirrors, take_nearest
 from rra_cli.neighbors.resume import Snapshots, fingerprint
-from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.rows import WIDE, Rows
 from rra_cli.neighbors.threads import over_rows
 
-_UNIT = 128  # columns that are added up before they join a pair's sum
+_PAGE = 1024  # columns
 _UNDERFLOW = 2.0**-960
 _CACHE = 1 << 23  # bytes of a slab; larger ones were slower on processors with 16 and 32 MiB of last-level cache
 
@@ -109,30 +109,24 @@ def _sums(
     if apart or offset is None:  # only the rows that some pair names
         wanted = np.flatnonzero(used)
         ids = (np.cumsum(used) - 1)[pairs.ids]
-        slabs = [_Slab(queries, None), _Slab(references, wanted)]
+        sides = [_Side(queries, None), _Side(references, wanted)]
     else:
         ids = pairs.ids
-        slabs = [_Slab(references, None)]
+        sides = [_Side(references, None)]
     features = references.features
-    unit = min(_UNIT, -(-features // 16) * 16)
-    rows = sum(len(slab) for slab in slabs)
-    each = 8 * rows * unit  # bytes of one unit of columns, at most
+    unit = min(WIDE, -(-features // 16) * 16)
+    each = 8 * unit * sum(len(side) for side in sides)  # bytes of one unit of columns, at most
     width = unit * max(1, min(_CACHE, memory // 4) // each)
-    # What lies on disk is read in longer stretches than what the cache holds.
-    stretch = max(width, unit * (memory // 4 // each)) if slabs[0].on_disk else width
+    # Read in stretches: pages of memory at least, and from a disk as much as there is room for.
+    room = max(1, memory // 4 // (each * width // unit))
+    stretch = width * (room if sides[0].on_disk else min(room, -(-_PAGE // width)))
+    held: list[NDArray[Any] | None] = [None for _ in sides]
     for begin in range(done, features, stretch):
         end = min(features, begin + stretch)
-        held = [slab.read(begin, end) for slab in slabs] if stretch > width else None
-        for start in range(begin, end, width):
-            stop = min(end, start + width)
-            if held is None:
-                parts = [slab.read(start, stop) for slab in slabs]
-            else:
-                parts = [part[:, start - begin : stop - begin] for part in held]
-            parts = [_padded(part, unit) for part in parts]
+        held = [side.read(begin, end, width, out) for side, out in zip(sides, held, strict=True)]
+        for parts in zip(*(slabs for slabs in held if slabs is not None), strict=True):
             left = parts[0] if len(parts) > 1 or offset is None else parts[0][offset : offset + len(pairs)]
-            right = parts[-1]
-            given: tuple[Any, ...] = (left, right, unit, pairs.starts, ids, sums)
+            given: tuple[Any, ...] = (left, parts[-1], unit, pairs.starts, ids, sums)
             over_rows(partial(add_squares, *given), len(pairs))
         progress(end, features, "")
         if snapshots is not None and snapshots.due(4.0 * len(pairs.ids) * (end - begin)):
@@ -141,7 +135,9 @@ def _sums(
 
 
 @dataclass(frozen=True)
-class _Slab:
+class _Side:
+    """The rows of one side of the pairs."""
+
     rows: Rows
     positions: NDArray[np.int64] | None
 
@@ -152,11 +148,5 @@ class _Slab:
     def on_disk(self) -> bool:
         return isinstance(self.rows.data, np.memmap)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        return self.rows.columns(start, stop, self.positions)
-
-
-def _padded(part: NDArray[Any], unit: int) -> NDArray[Any]:
-    """Whole units of columns, contiguous; zeros add nothing to a difference."""
-    missing = -part.shape[1] % unit
-    return np.pad(part, ((0, 0), (0, missing))) if missing else np.ascontiguousarray(part)
+    def read(self, start: int, stop: int, width: int, out: NDArray[Any] | None) -> NDArray[Any]:
+        return self.rows.slabs(start, stop, width, self.positions, out)

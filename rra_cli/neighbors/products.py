@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.row_kernels import round_rows
+from rra_cli.neighbors.row_kernels import round_rotated_rows, round_rows
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
 
@@ -136,6 +136,30 @@ class Int8(Product):
         return self._buffers[use][: m * n].view(m, n)
 
 
+class RotatedInt8(Int8):
+    """Eight bits a number of rows that are rotated before, where a few large numbers would set the scale."""
+
+    name = "int8, rotated"
+
+    def round(self, rows: Rows, start: int, stop: int) -> Panel:
+        import torch
+
+        width = -(-rows.features // _ALIGN) * _ALIGN
+        first, facts = np.zeros((stop - start, width), np.int8), np.empty((stop - start, 4))
+        scale, centre = rows.unit, rows.unit_centre
+        signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), rows.features)
+
+        def work(a: int, b: int) -> None:
+            for at, end, block in rows.native_blocks(start + a, start + b):
+                round_rotated_rows(
+                    block, scale, centre, signs, first[at - start : end - start], facts[at - start : end - start]
+                )
+
+        over_rows(work, stop - start)
+        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
+        return Panel(start, facts, (torch.from_numpy(first),))
+
+
 class TwiceInt8(Int8):
     """Two eight-bit parts a number: about 16 bits."""
 
@@ -199,7 +223,7 @@ def integer_rate() -> float:
     """Multiply-adds a second of eight-bit products here, measured once; 0 where they are not exact."""
     import torch
 
-    a = torch.full((512, 1024), 127, dtype=torch.int8)
+    a = torch.full((1024, 1024), 127, dtype=torch.int8)
     a[::2] = -127
     try:
         exact = (a.float() @ a.float().T).to(torch.int32)  # these sums are exact in single precision
@@ -215,7 +239,7 @@ def float_rate(name: str) -> float:
     """Multiply-adds a second of float32 or float64 products here, measured once."""
     import torch
 
-    a = torch.ones((512, 1024), dtype=getattr(torch, name))
+    a = torch.ones((768, 768), dtype=getattr(torch, name))
     return _rate(lambda: a @ a.T, a)
 
 

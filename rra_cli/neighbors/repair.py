@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.rows import Scan, native
+from rra_cli.neighbors.rows import WIDE, Scan, native
 from rra_cli.neighbors.threads import over_rows
-
-# Columns that are added up before they join a pair's sum: as in direct.py, so that equal pairs get equal bits.
-_UNIT = 128
 
 Lists = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]
 
@@ -39,7 +36,7 @@ def comparable(data: NDArray[Any], scanned: Scan) -> tuple[NDArray[Any], NDArray
 
 
 def _unit(features: int) -> int:
-    return min(_UNIT, -(-features // 16) * 16)
+    return min(WIDE, -(-features // 16) * 16)
 
 
 def checked_lists(data: NDArray[Any], listed: NDArray[np.integer], k: int) -> Lists:

@@ -19,6 +19,10 @@ Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 _SMALLEST, _LARGEST = -400, 480
 
 
+WIDE = 128  # columns whose squared differences are added up before they join a pair's sum
+_COPIED = 128  # rows at a time, of which the cache holds some thousand columns
+
+
 def as_matrix(activations: ArrayLike, what: str = "activations") -> NDArray[Any]:
     """The activations as a real `(n, features)` array, memory maps left on disk.
 
@@ -156,17 +160,36 @@ class Rows:
         block -= self.centre
         return block
 
-    def columns(self, start: int, stop: int, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """Columns start..stop of all rows (of those at `positions`), scaled, float32 or float64, `(rows, columns)`."""
+    def slabs(
+        self,
+        start: int,
+        stop: int,
+        width: int,
+        positions: NDArray[np.int64] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Columns start..stop of all rows (of those at `positions`), `width` at a time: `(slabs, rows, width)`.
+
+        Scaled, float32 or float64 (always float64 where there is a scale), the last slab filled up with zeros. out: of
+        an earlier call, written again where it fits, as fresh memory costs more than the copy.
+        """
         ids = self.ids if positions is None else self.in_data(positions)
         n = len(self.data) if ids is None else len(ids)
-        # A scale that other rows need may take float32 values out of their range.
-        out = np.empty((n, stop - start), native(self.data[:0]).dtype if self.scale == 1.0 else np.float64)
+        dtype = native(self.data[:0]).dtype if self.scale == 1.0 else np.dtype(np.float64)
+        shape = (-(-(stop - start) // width), n, width)
+        out = np.empty(shape, dtype) if out is None or out.shape != shape else out
 
-        def work(a: int, b: int) -> None:
-            out[a:b] = self.data[a:b, start:stop] if ids is None else self.data[ids[a:b], start:stop]
-            if self.scale != 1.0:
-                out[a:b] *= self.scale
+        def work(first: int, last: int) -> None:
+            for a, b in blocks(last - first, _COPIED):
+                rows = slice(first + a, first + b)
+                block = self.data[rows, start:stop] if ids is None else self.data[ids[rows], start:stop]
+                for at, slab in enumerate(out[:, rows]):
+                    part = block[:, at * width : (at + 1) * width]
+                    if self.scale == 1.0:
+                        slab[:, : part.shape[1]] = part
+                    else:
+                        np.multiply(part, self.scale, out=slab[:, : part.shape[1]], dtype=np.float64)
+                    slab[:, part.shape[1] :] = 0.0
 
         over_rows(work, n)
         return out

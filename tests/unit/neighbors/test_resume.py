@@ -25,6 +25,7 @@ def _keeps_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "RESUME_FROM", 0)
     monkeypatch.setattr(resume, "SNAPSHOT_EVERY", 0)
     monkeypatch.setattr(direct, "_CACHE", 1)
+    monkeypatch.setattr(direct, "_PAGE", 1)
 
 
 @pytest.fixture
