@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from rra_cli.metrics.intrinsic_dimension import twonn
 from rra_cli.neighbors import NeighborGraph
-from rra_cli.neighbors.device_precision import ieee_products, measured_rates, usable
-from rra_cli.neighbors.device_search import device_search, resident_rows, search_resident
+from rra_cli.neighbors.device.precision import ieee_products, measured_rates, usable
+from rra_cli.neighbors.device.search import device_search, resident_rows, search_resident
 from rra_cli.neighbors.rows import Rows
 
 K = 2

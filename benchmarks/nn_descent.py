@@ -19,7 +19,8 @@ from common import ActivationLike, best_times, direct_rows, machine_line, verdic
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import silent
-from rra_cli.neighbors import NeighborGraph, approximate_neighbors, descent_library
+from rra_cli.neighbors import NeighborGraph, approximate_neighbors
+from rra_cli.neighbors.descent import library as descent_library
 
 TARGET = 1.05
 SEED = 0

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from rra_cli.core.progress import silent
-from rra_cli.neighbors import approximate_neighbors, cost_model, descent_library, exact_neighbors
+from rra_cli.neighbors import approximate_neighbors, cost_model, exact_neighbors
+from rra_cli.neighbors.descent import library as descent_library
 
 Size = tuple[int, int, int]
 

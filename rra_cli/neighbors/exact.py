@@ -97,8 +97,8 @@ def _find(
 ) -> Found:
     """The k nearest of rows start..stop of `data`: among `other`, or among themselves without self."""
     # Compiled code is loaded by whoever searches, not by whoever reads a graph.
-    from rra_cli.neighbors.duplicates import expand
-    from rra_cli.neighbors.search import search
+    from rra_cli.neighbors.tiles.duplicates import expand
+    from rra_cli.neighbors.tiles.search import search
 
     start, stop = span
     here = scan(data, memory)
@@ -127,7 +127,7 @@ def _find(
     if device.type == "cpu":
         found = search(queries, references, reach, offset=offset, **options)
     else:
-        from rra_cli.neighbors.device_search import device_search
+        from rra_cli.neighbors.device.search import device_search
 
         found = device_search(queries, references, reach, device=device, **options)
     if groups is not None:

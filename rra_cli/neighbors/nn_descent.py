@@ -20,16 +20,16 @@ from rra_cli.core import files
 from rra_cli.core.fields import identity
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import format_bytes, free_memory
-from rra_cli.neighbors import descent_library
 from rra_cli.neighbors.arguments import as_count
+from rra_cli.neighbors.descent import library as descent_library
+from rra_cli.neighbors.descent.recall import measured_recall
+from rra_cli.neighbors.descent.repair import checked_lists, comparable
+from rra_cli.neighbors.descent.warm_start import initial_lists
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import checked_k, exact_neighbors
 from rra_cli.neighbors.graph import InputError, NeighborGraph
-from rra_cli.neighbors.recall import measured_recall
-from rra_cli.neighbors.repair import checked_lists, comparable
 from rra_cli.neighbors.rows import Scan, as_matrix, blocks, native, scan
 from rra_cli.neighbors.threads import over_rows
-from rra_cli.neighbors.warm_start import initial_lists
 
 _MISSED = "recall.json"
 
@@ -120,7 +120,7 @@ def approximate_neighbors(
 
 def centred_float32(data: NDArray[Any], scanned: Scan) -> NDArray[np.float32]:
     """The rows in float32, centred before they are rounded, and of a size whose squares stay within it."""
-    from rra_cli.neighbors.descent_kernels import write_centred
+    from rra_cli.neighbors.descent.kernels import write_centred
 
     copy = np.empty(data.shape, np.float32)
     centre = scanned.mean * scanned.unit

@@ -24,10 +24,10 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import check_disk, format_bytes, free_memory
 from rra_cli.errors import did_you_mean
 from rra_cli.neighbors.graph import InputError
-from rra_cli.neighbors.moments import fixed_blocks, moments
 from rra_cli.neighbors.rows import as_matrix
-from rra_cli.neighbors.transforms import Centre, Transform, Unchanged, UnitNorm, Whitening, ZScore
-from rra_cli.neighbors.whitening import whitening_axes
+from rra_cli.neighbors.transforms.moments import fixed_blocks, moments
+from rra_cli.neighbors.transforms.transform import Centre, Transform, Unchanged, UnitNorm, Whitening, ZScore
+from rra_cli.neighbors.transforms.whitening import whitening_axes
 
 Preprocess = Literal["none", "centre", "zscore", "l2", "whitening"]
 

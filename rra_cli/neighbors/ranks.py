@@ -59,7 +59,7 @@ def cross_layer_ranks(
     rows = Rows(data, found.scale, found.mean * found.scale, None if groups is None else groups[0], found.unit)
     group = np.arange(n) if groups is None else groups[1]
     # Compiled code is loaded by whoever searches.
-    from rra_cli.neighbors.rank_pass import ranks_of
+    from rra_cli.neighbors.tiles.rank_pass import ranks_of
 
     own = np.broadcast_to(np.arange(n)[None, :, None], targets.shape)
     ranks = ranks_of(rows, group, own.reshape(-1), targets.reshape(-1), budget, progress)

@@ -73,7 +73,7 @@ def native(block: NDArray[Any]) -> NDArray[Any]:
 
 def scan(data: NDArray[Any], memory: int, what: str = "activations") -> Scan:
     """Reads every row once. Raises `InputError` where rows hold NaN or infinity, saying how many."""
-    from rra_cli.neighbors.row_kernels import scan_rows
+    from rra_cli.neighbors.tiles.row_kernels import scan_rows
 
     n, features = data.shape
     finite, largest, hashes = np.empty(n, bool), np.empty(n), np.empty(n, np.uint64)

@@ -128,8 +128,8 @@ def _graphs(
     progress: Progress,
     work: Path | None,
 ) -> list[NeighborGraph]:
-    from rra_cli.neighbors.duplicates import expand
-    from rra_cli.neighbors.nested import NestedSearch
+    from rra_cli.neighbors.tiles.duplicates import expand
+    from rra_cli.neighbors.tiles.nested import NestedSearch
 
     # Each subset in the scale of its own values, so that it is rounded as it is in a search by itself.
     views: list[Any] = [data[:size] if ids is None else _Ordered(data, ids[:size]) for size in sizes]

@@ -17,7 +17,7 @@ from rra_cli.core import files
 from rra_cli.core.artifact import Artifact, ArtifactGoneError
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
-from rra_cli.neighbors import descent_library
+from rra_cli.neighbors.descent import library as descent_library
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.io import load_graph, save_graph

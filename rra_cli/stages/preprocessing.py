@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rra_cli.errors import UserError
 from rra_cli.neighbors.graph import InputError
 from rra_cli.neighbors.preprocess import Preprocess, preprocessed
-from rra_cli.neighbors.whitening import DegenerateError, check_size
+from rra_cli.neighbors.transforms.whitening import DegenerateError, check_size
 from rra_cli.stages.stage import Context
 
 if TYPE_CHECKING:

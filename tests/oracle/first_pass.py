@@ -12,13 +12,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rra_cli.neighbors import search
-from rra_cli.neighbors.choice import Plan
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8
+from rra_cli.neighbors.tiles import search
+from rra_cli.neighbors.tiles.choice import Plan
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8
 
 PASSES: dict[str, tuple[type[Product] | type[np.floating], ...]] = {
     "direct": (),
     "int8": (Int8,),
+    "int8, rotated": (RotatedInt8,),
     "2 x int8": (TwiceInt8,),
     "float32": (np.float32,),
     "float64": (np.float64,),

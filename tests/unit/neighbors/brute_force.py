@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import NeighborGraph, candidates, search
-from rra_cli.neighbors.choice import Plan
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8
+from rra_cli.neighbors import NeighborGraph
+from rra_cli.neighbors.tiles import lists, search, sweep
+from rra_cli.neighbors.tiles.choice import Plan
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8
 
 _RELATIVE = 1e-12
 
@@ -86,6 +87,7 @@ def gaussian(n: int, d: int, seed: int = 0) -> NDArray[np.float64]:
 PLANS: dict[str, tuple[Callable[[], Product], ...]] = {
     "directly": (),
     "int8": (Int8,),
+    "int8, rotated": (RotatedInt8,),
     "2 x int8": (TwiceInt8,),
     "float32": (partial(Float, np.float32),),
     "float64": (partial(Float, np.float64),),
@@ -101,9 +103,9 @@ def beginning_with(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "choose", lambda *_, **__: Plan(tuple(make() for make in PLANS[plan])))
         if panel is not None:
-            patch.setattr(candidates.Sweep, "panel_rows", panel)
+            patch.setattr(sweep.Sweep, "panel_rows", panel)
         if tile is not None:
-            patch.setattr(candidates.Sweep, "tile_rows", tile)
+            patch.setattr(sweep.Sweep, "tile_rows", tile)
         if spare is not None:
-            patch.setattr(candidates, "capacity", lambda k, available: min(available, max(8, k + spare)))
+            patch.setattr(lists, "capacity", lambda k, available: min(available, max(8, k + spare)))
         yield

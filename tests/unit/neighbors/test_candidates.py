@@ -12,14 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import candidates, exact_neighbors
-from rra_cli.neighbors import tile_kernels as compiled
-from rra_cli.neighbors.candidates import Lists, Sweep
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8
+from rra_cli.neighbors import exact_neighbors
 from rra_cli.neighbors.rows import Rows, scan
+from rra_cli.neighbors.tiles import lists as candidate_lists
+from rra_cli.neighbors.tiles import mark_kernels as compiled
+from rra_cli.neighbors.tiles.lists import Lists
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8
+from rra_cli.neighbors.tiles.sweep import Sweep
 
-tile_kernels: Any = compiled  # mypy does not follow arguments that are handed on as a whole
-PRODUCTS: dict[str, Product] = {p.name: p for p in (Int8(), TwiceInt8(), Float(np.float32), Float(np.float64))}
+mark_kernels: Any = compiled  # mypy does not follow arguments that are handed on as a whole
+PRODUCTS: dict[str, Product] = {
+    p.name: p for p in (Int8(), RotatedInt8(), TwiceInt8(), Float(np.float32), Float(np.float64))
+}
 ANY = st.sampled_from(sorted(PRODUCTS))
 
 
@@ -138,9 +142,9 @@ def test_marks_pass_every_pair_that_the_interval_passes(x: NDArray[Any], name: s
     for bound in (typical * share, np.diag(low[:, ::-1]), np.full(n, 1e18)):
         bounds = bound.clip(0).astype(np.float32)
         marks = np.empty((n, -(-n // 8) * 8), np.uint8)
-        columns = tile_kernels.column_terms(facts, bounds, error)
-        row_terms = tile_kernels.row_terms(facts, bounds, error)
-        tile_kernels.mark(products, cross, row_terms, *columns, marks, 0, n)
+        columns = mark_kernels.column_terms(facts, bounds, error)
+        row_terms = mark_kernels.row_terms(facts, bounds, error)
+        mark_kernels.mark(products, cross, row_terms, *columns, marks, 0, n)
         passed = low <= bounds.astype(np.float64)[:, None]
         assert (marks[:, :n][passed] & 1).all()
         assert (marks[:, :n][passed.T] & 2).all()
@@ -153,8 +157,8 @@ def test_marks_leave_pairs_out() -> None:
     products, cross = PRODUCTS["2 x int8"].tile(panel, panel)
     bounds = np.full(100, np.quantile(table(x, x), 0.1) * as_rows(x).unit, np.float32)
     marks, error = np.empty((100, 104), np.uint8), PRODUCTS["2 x int8"].error(5)
-    columns = tile_kernels.column_terms(panel.facts, bounds, error)
-    tile_kernels.mark(products, cross, tile_kernels.row_terms(panel.facts, bounds, error), *columns, marks, 0, 100)
+    columns = mark_kernels.column_terms(panel.facts, bounds, error)
+    mark_kernels.mark(products, cross, mark_kernels.row_terms(panel.facts, bounds, error), *columns, marks, 0, 100)
     assert 0.08 < (marks[:, :100] & 1).mean() < 0.15
     assert np.array_equal(marks[:, :100] & 1, (marks[:, :100] & 2).T >> 1)
 
@@ -217,8 +221,8 @@ def pairs_at_their_bounds_lost() -> int:
     lost, marks = 0, np.empty((100, 104), np.uint8)
     for column in range(100):
         bounds = np.nextafter(low[:, column].clip(0).astype(np.float32), np.float32(np.inf))
-        columns = tile_kernels.column_terms(panel.facts, bounds, error)
-        tile_kernels.mark(products, cross, tile_kernels.row_terms(panel.facts, bounds, error), *columns, marks, 0, 100)
+        columns = mark_kernels.column_terms(panel.facts, bounds, error)
+        mark_kernels.mark(products, cross, mark_kernels.row_terms(panel.facts, bounds, error), *columns, marks, 0, 100)
         lost += int((marks[:, column] & 1 == 0).sum())
     return lost
 
@@ -226,7 +230,7 @@ def pairs_at_their_bounds_lost() -> int:
 def test_the_slack_for_single_precision_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: without it the rounding of marks loses pairs that belong on lists."""
     assert pairs_at_their_bounds_lost() == 0
-    monkeypatch.setattr(tile_kernels, "SINGLE", 0.0)
+    monkeypatch.setattr(mark_kernels, "SINGLE", 0.0)
     assert pairs_at_their_bounds_lost() > 0
 
 
@@ -248,5 +252,5 @@ def test_threads_do_not_change_the_lists(plan: str) -> None:
 
 
 def test_capacity() -> None:
-    assert candidates.capacity(5, 10) == 10
-    assert 5 < candidates.capacity(5, 10**6) < 1000
+    assert candidate_lists.capacity(5, 10) == 10
+    assert 5 < candidate_lists.capacity(5, 10**6) < 1000

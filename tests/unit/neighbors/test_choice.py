@@ -8,8 +8,8 @@ from brute_force import assert_exact, gaussian
 from numpy.typing import NDArray
 
 from rra_cli.neighbors import choice, exact_neighbors
-from rra_cli.neighbors.choice import Plan, choose
 from rra_cli.neighbors.rows import Rows, scan
+from rra_cli.neighbors.tiles.choice import Plan, choose
 
 
 def as_rows(x: NDArray[np.floating]) -> Rows:

@@ -19,19 +19,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rra_cli.errors import UserError
-from rra_cli.neighbors import (
-    device_memory,
-    device_passes,
-    device_precision,
-    device_rows,
-    device_search,
-    exact_neighbors,
-)
-from rra_cli.neighbors.device_direct import direct_distances, sum_of_squares
-from rra_cli.neighbors.device_passes import Passes, gaps, hide
-from rra_cli.neighbors.device_precision import BFLOAT16, FLOAT32, FLOAT64, PRECISIONS, Precision, Rates
-from rra_cli.neighbors.device_rows import DeviceRows, Operand
-from rra_cli.neighbors.device_select import merged, nearest_in_order, nearest_of_pairs, smallest
+from rra_cli.neighbors import exact_neighbors
+from rra_cli.neighbors.device import memory as device_memory
+from rra_cli.neighbors.device import passes as device_passes
+from rra_cli.neighbors.device import precision as device_precision
+from rra_cli.neighbors.device import rows as device_rows
+from rra_cli.neighbors.device import search as device_search
+from rra_cli.neighbors.device.direct import direct_distances, sum_of_squares
+from rra_cli.neighbors.device.passes import Passes, gaps, hide
+from rra_cli.neighbors.device.precision import BFLOAT16, FLOAT32, FLOAT64, PRECISIONS, Precision, Rates
+from rra_cli.neighbors.device.rows import DeviceRows, Operand
+from rra_cli.neighbors.device.select import merged, nearest_in_order, nearest_of_pairs, smallest
 from rra_cli.neighbors.resume import BlockStore
 from rra_cli.neighbors.rows import Rows
 

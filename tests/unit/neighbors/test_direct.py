@@ -12,9 +12,9 @@ import torch
 from brute_force import gaussian, table, ulps
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import direct
-from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.tiles import direct
+from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
 
 FEATURES = [1, 2, 15, 17, 128, 129, 300]
 

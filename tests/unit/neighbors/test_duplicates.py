@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rra_cli.neighbors import exact_neighbors
-from rra_cli.neighbors.duplicates import expand
 from rra_cli.neighbors.exact import exact_rows
 from rra_cli.neighbors.rows import groups_of_duplicates, scan
+from rra_cli.neighbors.tiles.duplicates import expand
 
 
 def groups(x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:

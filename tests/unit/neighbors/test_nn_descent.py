@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rra_cli.errors import UserError
-from rra_cli.neighbors import approximate_neighbors, descent_library, exact_neighbors
-from rra_cli.neighbors.descent_kernels import drop_unusable, sort_rows
+from rra_cli.neighbors import approximate_neighbors, exact_neighbors
+from rra_cli.neighbors.descent import library as descent_library
+from rra_cli.neighbors.descent.kernels import drop_unusable, sort_rows
 from rra_cli.neighbors.nn_descent import PynndescentEngine, missed_recall
 
 
@@ -167,7 +168,7 @@ def test_recall_counts_what_lies_within_the_true_kth_distance(monkeypatch: pytes
     rng = np.random.default_rng(0)
     listed = np.stack([rng.choice(row[:12], 8, replace=False) for row in ids])
     library(monkeypatch, with_self(listed))
-    monkeypatch.setattr("rra_cli.neighbors.recall._MOST_PAIRS", 100)
+    monkeypatch.setattr("rra_cli.neighbors.descent.recall._MOST_PAIRS", 100)
     graph = approximate_neighbors(x, 8, recall_rows=100)
     sample = np.sort(np.random.default_rng(0).choice(300, 100, replace=False))
     within = graph.distances[sample] <= distances[sample, 7][:, None] * (1 + 1e-12)
@@ -275,7 +276,7 @@ def test_errors() -> None:
 
 def test_numba_has_threads_enough_or_says_so() -> None:
     """In fresh processes: what numba may use is fixed when it is first imported."""
-    code = "from rra_cli.neighbors.descent_library import load; load({}); print('loaded')"
+    code = "from rra_cli.neighbors.descent.library import load; load({}); print('loaded')"
     enough = run(code.format(32), {})
     assert enough.stdout.strip() == "loaded", enough.stderr
     few = run(code.format(4), {"NUMBA_NUM_THREADS": "2"})

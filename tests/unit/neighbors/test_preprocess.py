@@ -15,9 +15,9 @@ from rra_cli.errors import UserError
 from rra_cli.neighbors import preprocess as module
 from rra_cli.neighbors.exact import exact_neighbors
 from rra_cli.neighbors.graph import InputError
-from rra_cli.neighbors.moments import moments
 from rra_cli.neighbors.preprocess import SCRATCH, fit, preprocessed
-from rra_cli.neighbors.whitening import DegenerateError
+from rra_cli.neighbors.transforms.moments import moments
+from rra_cli.neighbors.transforms.whitening import DegenerateError
 
 NAMES = ("none", "centre", "zscore", "l2", "whitening")
 FITTED = NAMES[1:]
@@ -156,7 +156,7 @@ def test_scale_and_offset_cost_no_digits(name: str, factor: float) -> None:
 def test_variance_in_one_pass_is_that_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 7 rows, and a common offset that a sum of squares would not survive."""
     x = points() + 1e9
-    monkeypatch.setattr("rra_cli.neighbors.moments._BLOCK", 7 * 12)
+    monkeypatch.setattr("rra_cli.neighbors.transforms.moments._BLOCK", 7 * 12)
     found = moments(x)
     exact = x.astype(np.longdouble)
     np.testing.assert_allclose(found.origin + found.shift, exact.mean(axis=0).astype(float), rtol=1e-15)
@@ -214,7 +214,7 @@ def test_as_many_directions_as_samples_leave_no_neighbourhoods() -> None:
 def test_equal_rows_stay_equal_wherever_they_lie(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x = points(500, 40)
     x[[7, 250, 499]] = x[3]
-    monkeypatch.setattr("rra_cli.neighbors.moments._BLOCK", 40 * 37)
+    monkeypatch.setattr("rra_cli.neighbors.transforms.moments._BLOCK", 40 * 37)
     with preprocessed(name, x) as (rows, _):
         assert len(np.unique(rows[[3, 7, 250, 499]], axis=0)) == 1
         assert len(np.unique(rows, axis=0)) == 497
@@ -232,7 +232,7 @@ def test_equal_rows_that_a_product_rounds_differently_are_made_equal(
         return honest(self, block) + 1e-9 * np.arange(len(block))[:, None]
 
     monkeypatch.setattr(module.Whitening, "_apply", by_place)
-    monkeypatch.setattr("rra_cli.neighbors.moments._BLOCK", 4 * 11)
+    monkeypatch.setattr("rra_cli.neighbors.transforms.moments._BLOCK", 4 * 11)
     assert len(np.unique(fit("whitening", x).apply(x)[[3, 7, 33]], axis=0)) == 3
     for memory in (1 << 20, 4000):
         with preprocessed("whitening", x, memory=memory, work=tmp_path) as (rows, _):

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.products import Float, Int8, Panel, Product, TwiceInt8
 from rra_cli.neighbors.rows import Rows, scan
+from rra_cli.neighbors.tiles.products import Float, Int8, Panel, Product, RotatedInt8, TwiceInt8
 
-PRODUCTS: dict[str, Product] = {p.name: p for p in (Int8(), TwiceInt8(), Float(np.float32), Float(np.float64))}
+PRODUCTS: dict[str, Product] = {
+    p.name: p for p in (Int8(), RotatedInt8(), TwiceInt8(), Float(np.float32), Float(np.float64))
+}
 
 
 def as_rows(x: NDArray[Any]) -> Rows:

@@ -25,7 +25,7 @@ from rra_cli.neighbors import (
     rank_kernels,
     rank_pass,
 )
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, TwiceInt8
 
 PRODUCTS: dict[str, Callable[[], Product]] = {
     "int8": Int8,

@@ -11,10 +11,11 @@ import pytest
 from brute_force import assert_exact, beginning_with, gaussian
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import direct, exact_neighbors, resume
-from rra_cli.neighbors.candidates import Sweep
+from rra_cli.neighbors import exact_neighbors, resume
 from rra_cli.neighbors.exact import exact_rows
 from rra_cli.neighbors.resume import BlockStore, Snapshots, fingerprint
+from rra_cli.neighbors.tiles import direct
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 N, D, K = 300, 200, 7
 

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rra_cli.errors import UserError
-from rra_cli.neighbors import exact_neighbors, exact_subset_graphs, nested, resume
-from rra_cli.neighbors.candidates import Lists, Sweep
-from rra_cli.neighbors.choice import Plan
-from rra_cli.neighbors.products import Float, Int8, Product, TwiceInt8
+from rra_cli.neighbors import exact_neighbors, exact_subset_graphs, resume
+from rra_cli.neighbors.tiles import nested
+from rra_cli.neighbors.tiles.choice import Plan
+from rra_cli.neighbors.tiles.lists import Lists
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 PRODUCTS: dict[str, Callable[[], Product]] = {
     "int8": Int8,
+    "int8, rotated": RotatedInt8,
     "2 x int8": TwiceInt8,
     "float32": lambda: Float(np.float32),
     "float64": lambda: Float(np.float64),

@@ -24,7 +24,8 @@ from rra_cli.methods.none import NoTraining
 from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.layer_similarity import NNLS, nnls
 from rra_cli.models.mlp import MLP
-from rra_cli.neighbors import descent_library, exact_neighbors
+from rra_cli.neighbors import exact_neighbors
+from rra_cli.neighbors.descent import library as descent_library
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine

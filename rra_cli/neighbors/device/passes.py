@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.device_direct import DIRECT_ERROR, direct_distances
-from rra_cli.neighbors.device_memory import Workspace
-from rra_cli.neighbors.device_precision import FLOAT64, Precision
-from rra_cli.neighbors.device_rows import TINY, DeviceRows, Operand, Which, common_unit, spans
-from rra_cli.neighbors.device_select import Lists, merged, nearest_in_order, nearest_of_pairs, smallest
+from rra_cli.neighbors.device.direct import DIRECT_ERROR, direct_distances
+from rra_cli.neighbors.device.memory import Workspace
+from rra_cli.neighbors.device.precision import FLOAT64, Precision
+from rra_cli.neighbors.device.rows import TINY, DeviceRows, Operand, Which, common_unit, spans
+from rra_cli.neighbors.device.select import Lists, merged, nearest_in_order, nearest_of_pairs, smallest
 
 _MOST_ROWS = 2048
 _WIDE_ENOUGH = 512  # rows of a strip from which it pays to hold whole rows

@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.neighbors.device_memory import Workspace, free_on, is_out_of_memory
-from rra_cli.neighbors.device_passes import Decided, Passes
-from rra_cli.neighbors.device_precision import FLOAT64, Precision, Rates, ieee_products, measured_rates, usable
-from rra_cli.neighbors.device_rows import DeviceRows, spans
+from rra_cli.neighbors.device.memory import Workspace, free_on, is_out_of_memory
+from rra_cli.neighbors.device.passes import Decided, Passes
+from rra_cli.neighbors.device.precision import FLOAT64, Precision, Rates, ieee_products, measured_rates, usable
+from rra_cli.neighbors.device.rows import DeviceRows, spans
 from rra_cli.neighbors.resume import BlockStore
 from rra_cli.neighbors.rows import Rows
 

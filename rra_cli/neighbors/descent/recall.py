@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.repair import pair_squares
+from rra_cli.neighbors.descent.repair import pair_squares
 from rra_cli.neighbors.rows import blocks
 from rra_cli.neighbors.threads import over_rows
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rra_cli.core.resources import format_bytes
 from rra_cli.neighbors.graph import InputError
-from rra_cli.neighbors.moments import Moments, fixed_blocks
+from rra_cli.neighbors.transforms.moments import Moments, fixed_blocks
 
 # The eigenvalue problem's side: minutes on one core and 2.1 GB; beyond it neither is what a person expects.
 MOST = 8192

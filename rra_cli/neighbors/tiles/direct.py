@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.neighbors.pair_kernels import add_squares, find_mirrors, take_nearest
 from rra_cli.neighbors.resume import Snapshots, fingerprint
 from rra_cli.neighbors.rows import WIDE, Rows
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles.pair_kernels import add_squares, find_mirrors, take_nearest
 
 _PAGE = 1024  # columns
 _UNDERFLOW = 2.0**-960

@@ -1,4 +1,4 @@
-"""Candidates: for every query a short list of references that certainly holds its k nearest ones.
+"""A sweep: all tiles of products, each offered to the lists of its rows and of its columns.
 
 All pairs are visited in tiles; where the queries are some of the references, a tile within them serves both its rows
 and its columns. What tiles cannot decide within their precision stays on the list.
@@ -16,95 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.neighbors import tile_kernels
-from rra_cli.neighbors.direct import Pairs
-from rra_cli.neighbors.products import Panel, Product
 from rra_cli.neighbors.resume import Snapshots
 from rra_cli.neighbors.rows import Rows, blocks
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles import list_kernels, mark_kernels
+from rra_cli.neighbors.tiles.lists import Lists
+from rra_cli.neighbors.tiles.products import Panel, Product
 
 _TILE = 4096
 _STEPS_FROM = 512  # features
-_kernels: Any = tile_kernels  # mypy does not follow arguments that are handed on as a whole
+_lists: Any = list_kernels  # mypy does not follow arguments that are handed on as a whole
+_marks: Any = mark_kernels
 
 # Query rows, reference rows, and whether the latter are queries too.
 Step = tuple[tuple[int, int], tuple[int, int], bool]
-
-
-def capacity(k: int, available: int) -> int:
-    """Entries of a list: more than enough where the precision suits the data."""
-    return min(available, 4 * k + 512)
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Per query up to `capacity` pairs: a reference, and the squared distance of what rounding keeps.
-
-    bound: upper bound of the k-th distance. full: lists that overflowed, which hold nothing of use. mine, theirs: facts
-    of queries and references as far as they have been rounded.
-    """
-
-    ids: NDArray[np.int32]
-    squares: NDArray[np.float32]
-    count: NDArray[np.int32]
-    bound: NDArray[np.float32]
-    full: NDArray[np.bool_]
-    mine: NDArray[np.float64]
-    theirs: NDArray[np.float64]
-    settled: NDArray[np.int32]
-    k: int
-    error: float
-
-    @classmethod
-    def empty(cls, n: int, k: int, n_reference: int, error: float) -> Lists:
-        shape = (n, capacity(k, n_reference))
-        return cls(
-            np.empty(shape, np.int32),
-            np.empty(shape, np.float32),
-            np.zeros(n, np.int32),
-            np.full(n, tile_kernels.FAR),
-            np.zeros(n, bool),
-            np.zeros((n, 4)),
-            np.zeros((n_reference, 4)),
-            np.zeros(n, np.int32),
-            k,
-            error,
-        )
-
-    @property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        return self.ids, self.squares, self.count, self.bound, self.full, self.mine, self.theirs
-
-    def shorten(self) -> None:
-        """Drops what is certainly not among the k nearest of those seen so far."""
-        parts: tuple[Any, ...] = (*self.arrays[:4], self.mine, self.theirs, self.error, self.k)
-        over_rows(lambda a, b: _kernels.shorten_all(*parts, a, b), len(self.count))
-
-    def tighten(self, start: int, stop: int) -> None:
-        """Lowers the bounds of lists start..stop that have grown much."""
-        parts: tuple[Any, ...] = (*self.arrays, self.settled, self.error, self.k)
-        over_rows(lambda a, b: _kernels.tighten(*parts, start + a, start + b), stop - start, pieces=2)
-
-    def packed(self) -> list[NDArray[Any]]:
-        """All that the lists hold, without their empty places."""
-        self.shorten()
-        filled = np.arange(self.ids.shape[1]) < self.count[:, None]
-        return [self.ids[filled], self.squares[filled], *self.arrays[2:]]
-
-    def restore(self, packed: list[NDArray[Any]]) -> None:
-        """Takes up what `packed` gave."""
-        for array, kept in zip(self.arrays[2:], packed[2:], strict=True):
-            array[:] = kept
-        filled = np.arange(self.ids.shape[1]) < self.count[:, None]
-        self.ids[filled], self.squares[filled] = packed[:2]
-
-    def pairs(self, n: int | None = None) -> tuple[Pairs, NDArray[np.int64]]:
-        """The candidates of the first n queries that have a complete list, and which these are."""
-        chosen = np.flatnonzero(~self.full[:n] & (self.count[:n] >= self.k))
-        starts = np.r_[0, np.cumsum(self.count[chosen], dtype=np.int64)]
-        ids = np.empty(int(starts[-1]), np.int32)
-        over_rows(lambda a, b: _kernels.copy_lists(self.ids, starts, chosen, ids, a, b), len(chosen))
-        return Pairs(starts, ids), chosen
 
 
 @dataclass(frozen=True)
@@ -258,7 +183,7 @@ class Sweep:
         if both:
             lists.tighten(first_list, first_list + n)
         others = lists.bound[first_list : first_list + n] if both else np.zeros(n, np.float32)
-        columns = tile_kernels.column_terms(right.facts, others, lists.error)
+        columns = _marks.column_terms(right.facts, others, lists.error)
         rows, marks = np.empty((m, 6), np.float32), self._marks(m, n)
         own = self.own[left.start : left.start + m] - right.start
         bound = lists.bound[left.start : left.start + m]
@@ -267,15 +192,15 @@ class Sweep:
         kept: tuple[Any, ...] = (*lists.arrays, lists.k)
 
         def rows_of_tile(a: int, b: int) -> None:
-            _kernels.tighten(*lists.arrays, lists.settled, lists.error, lists.k, left.start + a, left.start + b)
-            _kernels.first_bounds(*facts, own, bound, lists.k, a, b)
-            rows[a:b] = tile_kernels.row_terms(left.facts[a:b], bound[a:b], lists.error)
-            _kernels.mark(products, cross, rows, *columns, marks, a, b)
-            _kernels.offer_to_rows(*given, own, left.start, right.start, *kept, a, b)
+            _lists.tighten(*lists.arrays, lists.settled, lists.error, lists.k, left.start + a, left.start + b)
+            _marks.first_bounds(*facts, own, bound, lists.k, a, b)
+            rows[a:b] = _marks.row_terms(left.facts[a:b], bound[a:b], lists.error)
+            _marks.mark(products, cross, rows, *columns, marks, a, b)
+            _lists.offer_to_rows(*given, own, left.start, right.start, *kept, a, b)
 
         over_rows(rows_of_tile, m, pieces=2)
         if both:
-            offer = partial(_kernels.offer_to_columns, *given, first_list, first_row, *kept)
+            offer = partial(_lists.offer_to_columns, *given, first_list, first_row, *kept)
             over_rows(offer, n, align=8, pieces=2)
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.neighbors.candidates import Lists, Sweep, capacity
-from rra_cli.neighbors.choice import Plan, choose
-from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.resume import BlockStore, Snapshots
 from rra_cli.neighbors.rows import Found, Rows, blocks
+from rra_cli.neighbors.tiles.choice import Plan, choose
+from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
+from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 
 def search(

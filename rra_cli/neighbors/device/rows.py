@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.device_precision import DOUBLE_ROUNDOFF, Precision
+from rra_cli.neighbors.device.precision import DOUBLE_ROUNDOFF, Precision
 from rra_cli.neighbors.rows import Rows
 
 Which = slice | torch.Tensor  # rows by a range, or by their positions (int64, on the device)

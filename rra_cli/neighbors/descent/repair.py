@@ -45,7 +45,7 @@ def checked_lists(data: NDArray[Any], listed: NDArray[np.integer], k: int) -> Li
     data: see `comparable`. listed: `(n, any)`. Returns ids `(n, k)`, their distances by direct difference in float64,
     and `(n,)` whether the row has fewer than k usable ids or repeats one.
     """
-    from rra_cli.neighbors.descent_kernels import drop_unusable, sort_rows
+    from rra_cli.neighbors.descent.kernels import drop_unusable, sort_rows
 
     n = len(listed)
     ids, broken = np.empty((n, k), np.int64), np.empty(n, bool)
@@ -66,7 +66,7 @@ def pair_squares(
     queries: NDArray[Any], data: NDArray[Any], starts: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Squared distances of every query row to the rows of `data` that it lists: ids[starts[i]:starts[i + 1]]."""
-    from rra_cli.neighbors.pair_kernels import add_squares
+    from rra_cli.neighbors.tiles.pair_kernels import add_squares
 
     squares = np.zeros(len(ids))
     add_squares(queries, data, _unit(data.shape[1]), starts, ids, squares, 0, len(queries))

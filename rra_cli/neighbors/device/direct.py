@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rra_cli.neighbors.device_rows import DeviceRows, Which, spans
+from rra_cli.neighbors.device.rows import DeviceRows, Which, spans
 
 # A computed distance is within this of the true one, relatively: difference, square, up to 40 additions, root.
 DIRECT_ERROR = 64 * 2.0**-53

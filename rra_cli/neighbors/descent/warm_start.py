@@ -21,7 +21,7 @@ def initial_lists(copy: NDArray[np.float32], start: NeighborGraph, width: int, s
     it is given no id for, so that the lists must hold `width`, its n_neighbors; a random id that repeats another, or is
     the row itself, is passed over, hence some more.
     """
-    from rra_cli.neighbors.descent_kernels import squared_float32
+    from rra_cli.neighbors.descent.kernels import squared_float32
 
     n = len(copy)
     given = np.asarray(start.indices[:, :width], np.int32)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.neighbors import rank_kernels
-from rra_cli.neighbors.candidates import Sweep
-from rra_cli.neighbors.direct import Pairs, distances_of
-from rra_cli.neighbors.products import Float, Int8, Panel, Product, TwiceInt8, float_rate, integer_rate
-from rra_cli.neighbors.rank_thresholds import Thresholds
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows, thread_count
-from rra_cli.neighbors.tile_kernels import SINGLE
+from rra_cli.neighbors.tiles import rank_kernels
+from rra_cli.neighbors.tiles.direct import Pairs, distances_of
+from rra_cli.neighbors.tiles.mark_kernels import SINGLE
+from rra_cli.neighbors.tiles.products import Float, Int8, Panel, Product, TwiceInt8, float_rate, integer_rate
+from rra_cli.neighbors.tiles.rank_thresholds import Thresholds
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 _SAMPLED_ROWS, _SAMPLED_COLUMNS = 64, 2048
 _DIFFERENCES = 5e9  # multiply-adds of direct differences a second and thread

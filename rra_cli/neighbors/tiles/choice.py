@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.candidates import Lists, Sweep, capacity
 from rra_cli.neighbors.cost_model import SMALL_PAIRS, SMALL_WORK
-from rra_cli.neighbors.products import Float, Int8, Product, RotatedInt8, TwiceInt8, float_rate, integer_rate
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import thread_count
+from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8, float_rate, integer_rate
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 # Multiply-adds of direct differences a second and thread; benchmarks/README.md has what was measured.
 _DIFFERENCES = 4e9
 _QUERIES, _REFERENCES = 64, 2048
+_MOST_LOST = 0.5  # of the lists
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,26 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
     integers = integer_rate() > 1.2 * float_rate("float32")
     ladder: list[Product] = [Int8(), RotatedInt8(), TwiceInt8()] if integers else [Float(np.float32)]
     ladder.append(Float(np.float64))
+    following = ladder[-2] if integers else ladder[-1]  # what decides rows that are lost
     half = 0.5 if within else 1.0
     directly = features / (_DIFFERENCES * thread_count()) * n
     best, cheapest = len(ladder), half * directly * m  # all pairs directly
     trial = _trial(queries, references, own, memory)
     for at, product in enumerate(ladder):
-        rate = integer_rate() if isinstance(product, Int8) else float_rate(product.name)
-        products = half * product.count * 1.0 * n * m * features / rate
+        products = half * product.count * _seconds_of_pass(product, n * m * features)
         if products >= cheapest:
             continue
-        listed = _listed(product, *trial, max(2, round(k * len(trial[1]) / m)), memory) * m / len(trial[1])
-        if listed > 0.7 * capacity(k, m):
+        k_of_trial = max(2, round(k * len(trial[1]) / m))
+        listed = _listed(product, *trial, k_of_trial, memory) * (m / len(trial[1]))
+        lost = float((listed > 0.85 * capacity(k, m)).mean())  # lists that overflow: their rows go to the next one
+        if lost > _MOST_LOST:
             continue
-        seconds = products + 0.7 * directly * listed
+        again = following.count * _seconds_of_pass(following, n * m * features) * lost
+        typical = float(np.minimum(listed, capacity(k, m)).mean())
+        seconds = products + again + 0.7 * directly * typical
         if seconds < cheapest:
             best, cheapest = at, seconds
-        if listed < 1.5 * k:
+        if typical < 1.5 * k:
             break  # a higher precision has nothing left to gain
     later = [product for product in ladder[best:] if product is ladder[best] or product.bytes > ladder[best].bytes]
     return Plan(tuple(later))
@@ -65,9 +71,18 @@ def _trial(
     return queries.take(rows), references.take(columns), np.where(columns[at] == own[rows], at, -1)
 
 
-def _listed(product: Product, queries: Rows, references: Rows, own: NDArray[np.int64], k: int, memory: int) -> float:
-    """Mean length of the lists."""
-    reach = min(k, max(1, len(references) - 1))
+def _seconds_of_pass(product: Product, multiply_adds: float) -> float:
+    """One matrix product of all pairs."""
+    return multiply_adds / (integer_rate() if isinstance(product, Int8) else float_rate(product.name))
+
+
+def _listed(
+    product: Product, queries: Rows, references: Rows, own: NDArray[np.int64], k: int, memory: int
+) -> NDArray[np.float64]:
+    """Lengths of the lists, infinite where they overflow."""
+    reach = min(k, len(references) - 1)
+    if reach < 1:
+        return np.ones(len(queries))
     lists = Lists.empty(len(queries), reach, len(references), product.error(references.features))
     Sweep(product, queries, references, own, None, memory).run(lists)
-    return float("inf") if lists.full.mean() > 0.1 else float(lists.count[~lists.full].mean())
+    return np.where(lists.full, np.inf, lists.count)

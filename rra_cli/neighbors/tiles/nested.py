@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress
-from rra_cli.neighbors.candidates import Lists, Sweep
-from rra_cli.neighbors.choice import choose
-from rra_cli.neighbors.direct import Pairs, distances_of, nearest_of
-from rra_cli.neighbors.pair_kernels import find_listed
-from rra_cli.neighbors.products import Product
 from rra_cli.neighbors.resume import BlockStore
 from rra_cli.neighbors.rows import Found, Rows, blocks
-from rra_cli.neighbors.search import rows_at_a_time, search
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles.choice import choose
+from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
+from rra_cli.neighbors.tiles.lists import Lists
+from rra_cli.neighbors.tiles.pair_kernels import find_listed
+from rra_cli.neighbors.tiles.products import Product
+from rra_cli.neighbors.tiles.search import rows_at_a_time, search
+from rra_cli.neighbors.tiles.sweep import Sweep
 
 _COPIED = 4096  # lists that are copied at a time
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.neighbors.graph import InputError
-from rra_cli.neighbors.moments import Moments, fixed_blocks
 from rra_cli.neighbors.rows import as_matrix
-from rra_cli.neighbors.whitening import single_threaded_blas
+from rra_cli.neighbors.transforms.moments import Moments, fixed_blocks
+from rra_cli.neighbors.transforms.whitening import single_threaded_blas
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.pair_kernels import put_copies_in
 from rra_cli.neighbors.rows import Found
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles.pair_kernels import put_copies_in
 
 
 def expand(

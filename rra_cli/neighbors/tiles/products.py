@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.row_kernels import round_rotated_rows, round_rows
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles.row_kernels import round_rotated_rows, round_rows
 
 if TYPE_CHECKING:
     import torch
@@ -212,7 +212,7 @@ class Float(Product):
         return Panel(start, facts, (torch.from_numpy(kept),))
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        from rra_cli.neighbors.device_precision import ieee_products
+        from rra_cli.neighbors.device.precision import ieee_products
 
         with ieee_products():  # a process may have set products to round to bfloat16
             return (left.parts[0] @ right.parts[0].T).numpy(), _NO_CROSS

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.direct import Pairs, distances_of
 from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.tiles.direct import Pairs, distances_of
 
 
 @dataclass(frozen=True)

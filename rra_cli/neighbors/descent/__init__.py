@@ -1,0 +1,1 @@
+"""Nearest-neighbour descent: the library, and its results checked and measured."""

@@ -1,0 +1,1 @@
+"""The exact search on a processor: tiles of rounded products, lists of candidates, direct differences."""
