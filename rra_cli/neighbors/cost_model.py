@@ -9,16 +9,17 @@ from __future__ import annotations
 from math import log2
 
 # Seconds per unit of what the comment says, on the machine of benchmarks/README.md with 4 threads.
-EXACT_START = 0.05  # a search
-EXACT_PRODUCT = 1.0e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
-EXACT_SELECT = 1.0e-9  # a pair of samples: whether it may be a neighbour
-EXACT_DIRECT = 3.0e-10  # a feature of a neighbour's direct difference
+EXACT_START = 0.053  # a search
+EXACT_PRODUCT = 1.8e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
+EXACT_SELECT = 1.1e-9  # a pair of samples: whether it may be a neighbour
+EXACT_DIRECT = 9.7e-11  # a feature of a neighbour's direct difference
+EXACT_LIST = 1.3e-7  # a neighbour: kept on lists, and sorted
 
-DESCENT_COMPILE = 25.0  # a process
-DESCENT_JOIN = 4.5e-11  # a feature of a pair of candidates that are compared
-DESCENT_PUSH = 5.0e-9  # a pair of candidates: whether it changes a list
-DESCENT_LIST = 2.0e-9  # a neighbour that a neighbour's list is searched for
-DESCENT_TREE = 8.0e-10  # a feature of a sample on a level of a tree
+DESCENT_COMPILE = 31.0  # a process
+DESCENT_JOIN = 2.3e-11  # a feature of a pair of candidates that are compared
+DESCENT_PUSH = 1.1e-8  # a pair of candidates: whether it changes a list
+DESCENT_LIST = 1.3e-9  # a neighbour that a neighbour's list is searched for
+DESCENT_TREE = 4.6e-10  # a feature of a sample on a level of a tree
 # Samples times samples, and times features, below which the exact search compares all pairs directly.
 SMALL_WORK, SMALL_PAIRS = 2e8, 4e6
 _PAIR = 44  # bytes of a pair while it is evaluated
@@ -33,7 +34,7 @@ _LEAF = (60, 256)
 def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None) -> float:
     """The exact search of n samples of d features against themselves, or against n_reference others."""
     pairs = n * (n - 1) / 2 if n_reference is None else float(n) * n_reference
-    return EXACT_START + pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * d * EXACT_DIRECT
+    return EXACT_START + pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * (d * EXACT_DIRECT + EXACT_LIST)
 
 
 def exact_bytes(n: int, d: int, k: int, *, itemsize: int = 4) -> int:

@@ -63,7 +63,7 @@ def test_threads_and_memory_change_no_bit(name: str) -> None:
     n, part = len(x), slice(len(x) // 3, len(x) // 3 + len(x) // 4)
     with threads(1):
         expected = exact_neighbors(x, k)
-        for first, memory in zip(PASSES, [1, 1, 300_000, 100_000, 1 << 31, 700_000], strict=True):
+        for first, memory in zip(PASSES, [1, 1, 200_000, 300_000, 100_000, 1 << 31, 700_000], strict=True):
             with first_pass(first):
                 assert_same(exact_neighbors(x, k, memory=memory), expected)
         reference = exact_neighbors(x[:100], k, reference=x, memory=1_000_000)

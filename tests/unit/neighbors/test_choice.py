@@ -7,8 +7,9 @@ import pytest
 from brute_force import assert_exact, gaussian
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import choice, exact_neighbors
+from rra_cli.neighbors import exact_neighbors
 from rra_cli.neighbors.rows import Rows, scan
+from rra_cli.neighbors.tiles import choice
 from rra_cli.neighbors.tiles.choice import Plan, choose
 
 

@@ -62,7 +62,8 @@ def assert_certificate(product: Product, x: NDArray[Any]) -> None:
     exact, features = in_units(x), x.shape[1]
     kept = what_is_kept(product, panel)[:, :features]
     radius, second, norm = panel.facts[:, 2], panel.facts[:, 3], panel.facts[:, 1]
-    assert (np.sqrt(((exact - kept) ** 2).sum(axis=1)) <= radius).all()
+    if not isinstance(product, RotatedInt8):  # which keeps the rows in other coordinates, their distances the same
+        assert (np.sqrt(((exact - kept) ** 2).sum(axis=1)) <= radius).all()
     true, reach = lengths(exact, exact), radius[:, None] + radius
     assert (np.abs(true - lengths(kept, kept)) <= reach).all()
     slack = product.error(features) * (norm[:, None] + norm) + 2 * second[:, None] * second

@@ -22,9 +22,8 @@ from rra_cli.neighbors import (
     exact_neighbors,
     information_imbalance,
     neighbor_ranks,
-    rank_kernels,
-    rank_pass,
 )
+from rra_cli.neighbors.tiles import rank_kernels, rank_pass
 from rra_cli.neighbors.tiles.products import Float, Int8, Product, TwiceInt8
 
 PRODUCTS: dict[str, Callable[[], Product]] = {
