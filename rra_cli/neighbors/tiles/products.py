@@ -231,7 +231,8 @@ def integer_rate() -> float:
             return 0.0  # some processors saturate sums of products
     except RuntimeError:
         return 0.0
-    return _rate(lambda: torch._int_mm(a, a.T), a)
+    wide = a.repeat(1, 4)  # as large as the products of a search: smaller ones are slower
+    return _rate(lambda: torch._int_mm(wide, wide.T), wide)
 
 
 @lru_cache(maxsize=2)
