@@ -9,11 +9,11 @@ from __future__ import annotations
 from math import log2
 
 # Seconds per unit of what the comment says, on the machine of benchmarks/README.md with 4 threads.
-EXACT_START = 0.053  # a search
-EXACT_PRODUCT = 1.8e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
-EXACT_SELECT = 1.1e-9  # a pair of samples: whether it may be a neighbour
-EXACT_DIRECT = 9.7e-11  # a feature of a neighbour's direct difference
-EXACT_LIST = 1.3e-7  # a neighbour: kept on lists, and sorted
+EXACT_START = 0.049  # a search
+EXACT_PRODUCT = 2.0e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
+EXACT_SELECT = 7.7e-10  # a pair of samples: whether it may be a neighbour
+EXACT_DIRECT = 3.1e-11  # a feature of a neighbour's direct difference
+EXACT_LIST = 2.0e-7  # a neighbour: kept on lists, and sorted
 
 DESCENT_COMPILE = 31.0  # a process
 DESCENT_JOIN = 2.3e-11  # a feature of a pair of candidates that are compared

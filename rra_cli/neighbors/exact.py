@@ -35,13 +35,14 @@ def exact_neighbors(
 
     activations: `(n, features)` array or memory map, float16, float32, float64 or integers. reference: `(m, features)`
     set that the neighbours come from; None is the activations themselves, each sample then excluded from its own
-    list. device: "cpu", "cuda" or "cuda:i". memory: bytes of workspace (default: a quarter of what is free); a single
-    row against the reference is the least that is used. work: folder in which a search of more than about a minute
-    keeps finished blocks, so that the same call goes on where it was interrupted.
+    list. device: "cpu", "cuda" or "cuda:i". memory: bytes of workspace (default: a quarter of what is free); blocks
+    of 64 rows are the least that is used. work: folder in which a search of more than about a minute keeps its
+    state, so that the same call goes on where it was interrupted.
 
-    The result equals that of a float64 brute force by direct difference: the same ids, distances within 1e-9
-    relative. Raises `InputError` (a `UserError` and `ValueError`) for k outside of 1..n-1 (1..m with a reference), for
-    arrays that are not 2-D, real and finite, for different numbers of features, and for a device that is not there.
+    The result equals that of a float64 brute force by direct difference: every distance is one, and the ids are the
+    same but for distances that agree to within the rounding of their sums. Raises `InputError` (a `UserError` and
+    `ValueError`) for k outside of 1..n-1 (1..m with a reference), for arrays that are not 2-D, real and finite, for
+    different numbers of features, and for a device that is not there.
     """
     data = as_matrix(activations)
     other = None if reference is None else as_matrix(reference, "reference")
@@ -155,7 +156,7 @@ def checked_k(k: int, n: int, reference: NDArray[Any] | None) -> int:
 
 @dataclass(frozen=True)
 class ExactEngine(ShardedEngine):
-    """Exact search by float64 matrix products in blocks, uncertain and nearest pairs by direct difference."""
+    """Exact search: products of rounded rows leave certified candidates, direct float64 differences decide."""
 
     name: ClassVar[str] = "exact"
     uses_device: ClassVar[bool] = True

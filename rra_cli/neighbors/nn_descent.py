@@ -63,9 +63,9 @@ def approximate_neighbors(
     neighbours that are no farther than the true k-th neighbour, so that ties count as found. memory: bytes of workspace
     besides.
 
-    The first call in a process compiles for half a minute. Worth it from about 10^5 rows; recall falls with the
-    intrinsic dimension of the data. Raises `InputError` as `exact_neighbors` does, for a `start` of other samples,
-    where the copy does not fit into memory, and where numba was started with fewer threads than n_jobs.
+    The first call in a process compiles for half a minute. Worth it from some 10^5 rows (`cost_model.py`); recall falls
+    with the intrinsic dimension of the data. Raises `InputError` as `exact_neighbors` does, for a `start` of other
+    samples, where the copy does not fit into memory, and where numba was started with fewer threads than n_jobs.
     """
     data = as_matrix(activations)
     k = checked_k(k, len(data), None)

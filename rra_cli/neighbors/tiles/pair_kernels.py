@@ -6,8 +6,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.rows import WIDE
-
 
 @njit(nogil=True, cache=True, fastmath=True)
 def add_squares(
@@ -35,22 +33,13 @@ def add_squares(
         for p in range(starts[i], starts[i + 1]):
             j = np.uint64(ids[p])
             total = sums[p]
-            if unit == WIDE:  # a number of columns that the compiler knows: half as much time
-                for u in range(units):
-                    at = u * np.uint64(WIDE)
-                    part = 0.0
-                    for f in range(np.uint64(WIDE)):
-                        difference = own[at + f] - references[j, at + f]
-                        part += difference * difference
-                    total += part
-            else:
-                for u in range(units):
-                    at = u * step
-                    part = 0.0
-                    for f in range(step):
-                        difference = own[at + f] - references[j, at + f]
-                        part += difference * difference
-                    total += part
+            for u in range(units):
+                at = u * step
+                part = 0.0
+                for f in range(step):
+                    difference = own[at + f] - references[j, at + f]
+                    part += difference * difference
+                total += part
             sums[p] = total
 
 

@@ -54,7 +54,10 @@ class Panel:
 
 
 class Product(ABC):
-    """One precision of the first pass. bytes: of a rounded number. count: of matrix products for a tile."""
+    """One precision of the first pass.
+
+    bytes: of a rounded number; of integers, its parts. count: of matrix products for a tile.
+    """
 
     name: str
     bytes: int
@@ -74,6 +77,7 @@ class Product(ABC):
 
 
 _NO_CROSS = np.empty((0, 0), np.int32)
+_NO_PART = np.empty((0, 0), np.int8)
 
 
 class Int8(Product):
@@ -88,20 +92,28 @@ class Int8(Product):
         import torch
 
         width = -(-rows.features // _ALIGN) * _ALIGN
-        first = np.zeros((stop - start, width), np.int8)
-        second = np.zeros((stop - start if self.count > 1 else 0, width), np.int8)
-        facts = np.empty((stop - start, 4))
-        scale, centre = rows.unit, rows.unit_centre
+        parts = [np.zeros((stop - start, width), np.int8) for _ in range(self.bytes)]
+        facts, centre = np.empty((stop - start, 4)), rows.unit_centre
 
         def work(a: int, b: int) -> None:
             for at, end, block in rows.native_blocks(start + a, start + b):
                 i, j = at - start, end - start
-                round_rows(block, scale, centre, first[i:j], second[i:j], facts[i:j])
+                self._round(block, rows.unit, centre, [part[i:j] for part in parts], facts[i:j])
 
         over_rows(work, stop - start)
         facts[:, 2] += _FLOOR * np.sqrt(rows.features)
-        parts = (first, second) if self.count > 1 else (first,)
         return Panel(start, facts, tuple(torch.from_numpy(part) for part in parts))
+
+    def _round(
+        self,
+        block: NDArray[Any],
+        scale: float,
+        centre: NDArray[np.float64],
+        parts: list[NDArray[np.int8]],
+        facts: NDArray[np.float64],
+    ) -> None:
+        """Rounds some rows into the parts, and writes their facts."""
+        round_rows(block, scale, centre, parts[0], parts[1] if len(parts) > 1 else _NO_PART, facts)
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
         return self._sum_of_products("first", [(left.parts[0], right.parts[0])]), _NO_CROSS
@@ -141,23 +153,21 @@ class RotatedInt8(Int8):
 
     name = "int8, rotated"
 
-    def round(self, rows: Rows, start: int, stop: int) -> Panel:
-        import torch
+    def _round(
+        self,
+        block: NDArray[Any],
+        scale: float,
+        centre: NDArray[np.float64],
+        parts: list[NDArray[np.int8]],
+        facts: NDArray[np.float64],
+    ) -> None:
+        round_rotated_rows(block, scale, centre, _signs(len(centre)), parts[0], facts)
 
-        width = -(-rows.features // _ALIGN) * _ALIGN
-        first, facts = np.zeros((stop - start, width), np.int8), np.empty((stop - start, 4))
-        scale, centre = rows.unit, rows.unit_centre
-        signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), rows.features)
 
-        def work(a: int, b: int) -> None:
-            for at, end, block in rows.native_blocks(start + a, start + b):
-                round_rotated_rows(
-                    block, scale, centre, signs, first[at - start : end - start], facts[at - start : end - start]
-                )
-
-        over_rows(work, stop - start)
-        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
-        return Panel(start, facts, (torch.from_numpy(first),))
+@lru_cache(maxsize=2)
+def _signs(features: int) -> NDArray[np.float32]:
+    """The same for all rows, and for every search."""
+    return np.random.default_rng(0).choice(np.array([-1, 1], np.float32), features)
 
 
 class TwiceInt8(Int8):
