@@ -64,6 +64,8 @@ def read_header(path: Path) -> Header:
         offset = file.tell()
     if dtype.hasobject:
         raise NpyError("holds Python objects, which are never opened because that could run code")
+    if dtype.subdtype is not None:  # numpy writes its sides into the shape, and its readers disagree about such a file
+        raise NpyError(f"has a damaged .npy header (the type {dtype} is itself an array)")
     if any(isinstance(side, bool) or side < 0 for side in shape):
         raise NpyError(f"has a damaged .npy header (shape {shape})")
     if math.prod(max(1, side) for side in shape) * dtype.itemsize > sys.maxsize:

@@ -76,6 +76,7 @@ HEADERS = st.fixed_dictionaries(
 @example({"descr": "<f4", "fortran_order": False, "shape": (2, 4)}, (1, 0), 32)
 @example({"descr": "<f4", "fortran_order": False, "shape": (1 << 62, 1 << 62)}, (1, 0), 32)
 @example({"descr": "O", "fortran_order": False, "shape": (4,)}, (1, 0), 32)
+@example({"descr": ("<f4", (2,)), "fortran_order": True, "shape": (0,)}, (1, 0), 0)
 def test_headers_that_lie(tmp_path: Path, header: dict[str, Any], version: tuple[int, int], size: int) -> None:
     path = tmp_path / "x.npy"
     path.write_bytes(npy_bytes(repr(header).encode() + b"\n", bytes(size), version))
