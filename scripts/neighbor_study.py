@@ -119,8 +119,9 @@ def cost_model() -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, searches: Sequence[str], folder: Path) -> None:
-    """`neighbor_study_{recall,error,time,samples}.png`."""
-    most = rows[rows["n_samples"] == rows["n_samples"].max()]
+    """`neighbor_study_{recall,error,time,samples}.png`; by layer: at the number with most layers compared."""
+    compared = rows[rows["search"] != EXACT].groupby("n_samples")["layer"].nunique()
+    most = rows[rows["n_samples"] == compared[compared == compared.max()].index.max()]
     layers = list(dict.fromkeys(most.loc[most["search"] != EXACT, "layer"]))
     with styled():
         made, (axes,) = figure(2.4)
@@ -136,7 +137,7 @@ def draw(rows: pd.DataFrame, searches: Sequence[str], folder: Path) -> None:
                 _line(axes, most, search, layers, "seconds", searches)
             axes.set_yscale("log")
             axes.set_ylabel(f"seconds, N = {most['n_samples'].iloc[0]:,}")
-            _finish(made, axes, layers, (EXACT, *searches), searches)
+            _finish(made, axes, layers, _timed(most, searches), searches)
             _save(made, folder / "neighbor_study_time.png")
 
         made, panels = figure(4.0, rows=len(METRICS), sharex=True)
@@ -166,7 +167,7 @@ def draw(rows: pd.DataFrame, searches: Sequence[str], folder: Path) -> None:
             axes.set_xlabel("samples")
             axes.set_ylabel(f"seconds, {shared['layer'].nunique()} layers")
             axes.grid(axis="y", color="0.88", linewidth=0.5)
-            _legend(made, (EXACT, *searches), searches)
+            _legend(made, _timed(shared, searches), searches)
             _save(made, folder / "neighbor_study_samples.png")
 
 
@@ -179,6 +180,12 @@ def _at_all_samples(rows: pd.DataFrame) -> pd.DataFrame | None:
     compared = set(timed.loc[timed["search"] != EXACT, "layer"])
     timed = timed[timed["layer"].isin(compared)]
     return timed if numbers > 1 and len(timed) else None
+
+
+def _timed(rows: pd.DataFrame, searches: Sequence[str]) -> list[str]:
+    """The searches of which there are times."""
+    there = set(rows.loc[rows["seconds"].notna(), "search"])
+    return [search for search in (EXACT, *searches) if search in there]
 
 
 def _look(search: str, searches: Sequence[str]) -> dict[str, object]:
