@@ -9,6 +9,7 @@ from typing import Any
 EXIT_OK = 0
 EXIT_BUG = 1
 EXIT_USER = 2
+EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: ended by a signal, the same command goes on
 EXIT_INTERRUPTED = 130
 
 

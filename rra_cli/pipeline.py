@@ -26,6 +26,7 @@ from rra_cli.stages.device import resolve_device, set_threads, side_by_side
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
+from rra_cli.stages.ranks import dismiss
 from rra_cli.stages.side_by_side import build_side_by_side
 from rra_cli.stages.stage import Context, Cost, Stage, State, ensure
 from rra_cli.stages.tabulate import Tabulator
@@ -95,13 +96,16 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     device, layout = together(lambda: resolve_device(experiment.runtime.device), lambda: lay_out(experiment))
     store = Store(experiment.store_root, warn=reporter.warn)
     memory = experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes
-    context = Context(store, reporter, device, memory, side_by_side(device))
+    save_every = 60.0 * experiment.runtime.save_every
+    context = Context(store, reporter, device, memory, side_by_side(device), save_every)
     missing = missing_stages(layout, store)
     needed = total(missing, layout, store)
+    if layout.training is not None and layout.training.unit in missing:
+        layout.training.check_ranks()
     if missing:
         check_disk(store.root, needed.disk_bytes)
-        layout.data.check(store, reporter)
-    checksums = layout.data.checksums()
+        layout.check(store, reporter)
+    checksums = layout.checksums()
     with RunDir.enter(folder, config) as run_dir, run_dir.logging():
         specs = [spec for stage in layout.stages for spec in stage.specs]
         read = {need.unit for stage in missing.values() for need in stage.needs}
@@ -143,10 +147,12 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
     if layout.training is not None:
         run_dir.status("running", layout.training.title)
         ensure(layout.training, context)
+    dismiss()
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
         graphs = list(dict.fromkeys(need for target in missing for need in target.needs if not need.done(store)))
-        names = ("layers", "graph shards") if layout.shards else ("graphs", "metrics")
+        searched = any(isinstance(need, GraphStage) for need in graphs)
+        names = ("layers", "graph shards") if layout.shards else ("graphs" if searched else "layers", "metrics")
         for what, stages in zip(names, (graphs, missing), strict=True):
             if stages:
                 with context.reporter.task(f"{what} of {walk.title}") as progress:

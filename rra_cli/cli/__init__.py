@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from rra_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER, UserError, did_you_mean
+from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError, did_you_mean
 
 # Command -> what it does, and the module whose `main(arguments) -> exit code` does it.
 COMMANDS = {
@@ -34,7 +34,7 @@ start:  rra run +experiment=quickstart
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line. Exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted."""
+    """Runs a command line. Exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted, 75 ended by a signal."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         code = _dispatch(arguments)
@@ -45,11 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         show_error(error)
         return EXIT_USER
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         from rra_cli.console import show_interrupted
+        from rra_cli.core.signals import exit_code
 
         show_interrupted()
-        return EXIT_INTERRUPTED
+        return exit_code(error)
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would complain again when it flushes stdout at exit.
         import os

@@ -114,8 +114,11 @@ def _chosen(group: str, options: Mapping[str, Mapping[str, Any]], before: Sequen
     if (experiment := options.get("experiment", {}).get(given.get("experiment", ""))) is not None:
         choices.update(_defaults(experiment.path))
     choices.update({key: value for key, value in given.items() if key in options})
-    option = options.get(group, {}).get(str(choices.get(group)))
-    values = _load(option.path) if option is not None else {}
+    chosen = choices.get(group)
+    values: dict[str, Any] = {}
+    for name in chosen if isinstance(chosen, list) else str(chosen).strip("[]").split(","):
+        option = options.get(group, {}).get(name)
+        values |= _load(option.path) if option is not None else {}
     return {key: value for key, value in values.items() if key != "defaults"}
 
 

@@ -149,7 +149,7 @@ def data_sets() -> Iterator[Finding]:
     source = "from RRA_DATA" if os.environ.get("RRA_DATA") else "RRA_DATA is unset"
     yield Finding("ok", "data folder", f"{data_root(None)} ({source})")
     for name, cls in sorted(components("dataset").items()):
-        if not issubclass(cls, ImageDataset):
+        if not issubclass(cls, ImageDataset) or not cls.published:
             continue
         try:
             sizes = {split: len(cls(download=False).load(split)) for split in SPLITS}

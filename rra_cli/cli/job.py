@@ -19,7 +19,7 @@ import rra_cli.config.resolvers  # noqa: F401 - `${rra.job_folder:...}` in our c
 from rra_cli.config.bind import NO_EXPERIMENT, bind
 from rra_cli.config.catalog import CONFIG_PACKAGE
 from rra_cli.config.compose import CONFIG_NAME
-from rra_cli.core import files
+from rra_cli.core import files, signals
 from rra_cli.core.rundir import CONFIG, RunDir
 from rra_cli.data.dataset import ImageDataset
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
@@ -56,6 +56,7 @@ def hydra_main(config: DictConfig) -> None:
         # Lazy: `--cfg` and `--info` come by here too.
         from rra_cli import pipeline
         from rra_cli.console import make_reporter
+        from rra_cli.training.ranks import check_ranks, joined, started
 
         plain.update(_plain(config))
         if outcomes is not None:
@@ -68,7 +69,10 @@ def hydra_main(config: DictConfig) -> None:
         if outcomes is not None:
             reporter.note(f"job {settings.job.num}: {folder.name}")
         _write_hydra(folder, config, settings)
-        pipeline.run(experiment, folder, reporter, config=plain)
+        if started().size > 1:
+            check_ranks(experiment.method.ranks)
+        with signals.handled(), joined(experiment.runtime.device):
+            pipeline.run(experiment, folder, reporter, config=plain)
     except (Exception, SystemExit) as error:
         # A sweep's job leaves its status and its log even if it never began; alone, nothing half-written stays.
         record(folder, plain, error, create=outcomes is not None)

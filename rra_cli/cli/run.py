@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rra_cli.cli.arguments import parse
 from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
-from rra_cli.errors import EXIT_OK, ConfigError, UserError
+from rra_cli.errors import EXIT_OK, EXIT_USER, ConfigError, UserError
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +47,12 @@ flags
   -i, --info [WHAT]  what Hydra found: all, config, defaults, defaults-tree, plugins, searchpath
   --hydra-help       Hydra's own help
 
-exit codes: 0 done, 1 a fault of rra (with its traceback), 2 something to mend in the input, 130 interrupted.
+signals: Ctrl-C, SIGTERM and SIGUSR2 let a training save before the run ends; a second one ends it at once. The same
+command goes on. A training of several processes (method.ranks=N) is started by
+  torchrun --nproc-per-node=N -m rra_cli run +experiment=NAME method.ranks=N
+
+exit codes: 0 done, 1 a fault of rra (with its traceback), 2 something to mend in the input, 130 ended by Ctrl-C,
+75 by SIGTERM or SIGUSR2 (start it again).
 A sweep runs all jobs, then exits 1 if any fault was ours, else 2 if any was the user's.
 """
 
@@ -76,6 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         return _show(args, checked)
     if not args.overrides:
         raise UserError("nothing to run", "rra run +experiment=quickstart; `rra ls experiment` lists all experiments")
+    if args.multirun and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("torchrun starts one job, not a sweep", "give each job its own torchrun command, without -m")
+    if int(os.environ.get("RANK", 0)) > 0:
+        return _follow(args)
     examine(checked, args.config_dir)
     config, name = composed(next(iter(checked.single())), args.config_dir)
     from rra_cli.cli import job
@@ -92,6 +102,19 @@ def main(arguments: Sequence[str]) -> int:
         job.check_folder(folder)
         call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
         return job.finish_single(folder)
+
+
+def _follow(args: argparse.Namespace) -> int:
+    """In every process of torchrun but the first, which is the one that says what is wrong with the command."""
+    from rra_cli.config.compose import load
+
+    try:
+        experiment = load(args.overrides, args.config_dir)
+    except UserError:
+        return EXIT_USER
+    from rra_cli.stages.ranks import follow
+
+    return follow(experiment)
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ def show_summary(folder: Path) -> None:
     path = folder / "tables" / "layers.csv"
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            rows = [_apart(row) for row in csv.DictReader(file)]
         if rows:
             show(summary_table(rows, read_errors(path.with_name("metrics.csv"))))
     show(f"run folder: {folder}")
@@ -37,7 +37,7 @@ def read_errors(path: Path) -> Errors:
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = [_apart(row) for row in csv.DictReader(file)]
     return {
         (r["checkpoint"], r["split"], _place(r), r["metric"]): float(r["std_error"]) for r in rows if r["std_error"]
     }
@@ -73,6 +73,11 @@ def summary_table(rows: list[dict[str, str]], errors: Errors | None = None) -> T
     return make_table(f"{checkpoint} ({about})" if checkpoint else about, header, body)
 
 
+def _apart(row: dict[str, str]) -> dict[str, str]:
+    """The row with the name of another data set in place of its split, so that its values have columns of their own."""
+    return {**row, "split": row.get("dataset") or row["split"]}
+
+
 def _place(row: dict[str, str]) -> tuple[str, str, str, str]:
     return row["index"], row["layer"], row["pool"], row["scale"]
 
@@ -84,7 +89,8 @@ def _title(place: tuple[str, str, str, str]) -> str:
 
 
 def _sizes(rows: list[dict[str, str]]) -> list[tuple[str, str, str]]:
-    return list(dict.fromkeys((row["split"], row["n_samples"], row["k"]) for row in rows))
+    """Of the experiment's own data set: of others no graphs are made, so they have no k."""
+    return list(dict.fromkeys((row["split"], row["n_samples"], row["k"]) for row in rows if row["k"]))
 
 
 def _short(value: str, error: float | None) -> str:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 COMPONENTS = tuple(group for group in GROUPS if group != "metrics")
 SECTIONS: dict[str, type[Any]] = {"activations": ActivationsConfig, "runtime": Runtime, "store": StoreConfig}
-KEYS = ("seed", *COMPONENTS, "pooling", "metrics", "compare", *SECTIONS)
+KEYS = ("seed", *COMPONENTS, "pooling", "metrics", "compare", "transfer", "transfer_layers", *SECTIONS)
 FLAGS = ("per_sample", "per_class")
 HINT = "`rra run +experiment=NAME --cfg job` prints the whole configuration; `rra ls` lists what there is"
 NO_EXPERIMENT = "custom"
@@ -52,6 +52,8 @@ class _Binder:
         parts["pooling"] = self.pooling(config.get("pooling"))
         parts["metrics"] = self.metrics(config.get("metrics"))
         parts["compare"] = self.compare({} if config.get("compare") is None else config["compare"])
+        parts["transfer"] = self.transfer({} if config.get("transfer") is None else config["transfer"])
+        parts["transfer_layers"] = self.names("transfer_layers", config.get("transfer_layers"))
         for section, cls in SECTIONS.items():
             parts[section] = self.settings(section, cls, {} if config.get(section) is None else config[section])
         return None if self.faults else Experiment(name=name, **parts)
@@ -134,9 +136,8 @@ class _Binder:
             self.faults.append(f"compare: expected a mapping with engines and layers, got {values!r}")
             return None
         self.unknown("compare", values, ("engines", "layers"))
-        engines, layers = ({} if values.get("engines") is None else values["engines"]), values.get("layers") or []
-        if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
-            self.faults.append(f"compare.layers: expected a list of names or globs, got {layers!r}")
+        engines = {} if values.get("engines") is None else values["engines"]
+        layers = self.names("compare.layers", values.get("layers"))
         if not isinstance(engines, Mapping):
             self.faults.append(f"compare.engines: expected a mapping of names to engines, got {engines!r}")
             return None
@@ -145,7 +146,27 @@ class _Binder:
             if not str(name).isidentifier():
                 self.faults.append(f"compare.engines.{name}: an engine is named by letters, digits and _")
             bound[str(name)] = self.component(f"compare.engines.{name}", "neighbors", settings)
-        return None if self.faults else Comparison(bound, tuple(layers))
+        return None if self.faults else Comparison(bound, layers)
+
+    def transfer(self, values: Any) -> dict[str, Any]:
+        """Data sets by names of the user's choice."""
+        if not isinstance(values, Mapping):
+            self.faults.append(f"transfer: expected a mapping of names to data sets, got {values!r}")
+            return {}
+        bound = {}
+        for name, settings in values.items():
+            if not str(name).isidentifier():
+                self.faults.append(f"transfer.{name}: a data set is named by letters, digits and _")
+            bound[str(name)] = self.component(f"transfer.{name}", "dataset", settings)
+        return bound
+
+    def names(self, path: str, values: Any) -> tuple[str, ...]:
+        """A list of names or globs; nothing is an empty one."""
+        given = [] if values is None else values
+        if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+            self.faults.append(f"{path}: expected a list of names or globs, got {given!r}")
+            return ()
+        return tuple(given)
 
     def settings(self, path: str, cls: type[T], values: Any) -> T | None:
         """A dataclass from plain values, strictly typed."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from rra_cli.core.component import GROUPS, plugins
 
 CONFIG_PACKAGE = "rra_cli.conf"
+RECIPES = "recipe/"
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,15 @@ def plugin_folders() -> tuple[Path, ...]:
 
 
 def options(config_dirs: Sequence[Path] = ()) -> dict[str, dict[str, Option]]:
-    """Group -> option -> file: ours, those of plug-ins and those of the user's folders; the first of a name wins."""
+    """Group -> option -> file: ours, those of plug-ins and those of the user's folders; the first of a name wins.
+
+    Recipes are none: they are what experiments change in an option for the method chosen.
+    """
     found: dict[str, dict[str, Option]] = {}
     for root in (own_folder(), *plugin_folders(), *config_dirs):
         for path in sorted(root.rglob("*.yaml")):
             group, _, name = path.relative_to(root).with_suffix("").as_posix().partition("/")
-            if name and group != "hydra":
+            if name and group != "hydra" and not name.startswith(RECIPES):
                 found.setdefault(group, {}).setdefault(name, Option(group, name, path, _comment(path)))
     return found
 

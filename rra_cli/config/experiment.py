@@ -37,7 +37,8 @@ class ActivationsConfig:
     still needs it. dtype: of the stored numbers. reduce: layers of more features than this number become as many by a
     random projection, so that larger ones are never written; null keeps all features. reduce_seed: of its matrix.
     batch_size: samples per forward pass. layers: dotted names or globs of inner modules, captured beside the model's
-    named layers. checkpoints: which are measured.
+    named layers. heads: whether the layers of the method's projector and predictor are captured, too. checkpoints:
+    which are measured.
     """
 
     path: str | None = location(None)
@@ -47,6 +48,7 @@ class ActivationsConfig:
     reduce_seed: int = identity(0)
     batch_size: int = identity(256)
     layers: tuple[str, ...] = selection(())
+    heads: bool = selection(False)
     checkpoints: tuple[str, ...] = selection(("milestones", "last"))
 
     def __post_init__(self) -> None:
@@ -74,12 +76,14 @@ class Runtime:
 
     device: auto (cuda where there is one), cpu, cuda or cuda:i. threads: of the CPU libraries; None is all cores this
     process may use. memory: workspace of a neighbour search, such as "4GB"; None is a quarter of what is free.
-    progress: auto (bars on a terminal, else lines), bars, lines or none.
+    save_every: minutes between two saves of a training, which is also saved after every epoch and when a signal ends
+    it. progress: auto (bars on a terminal, else lines), bars, lines or none.
     """
 
     device: str = execution("auto")
     threads: int | None = execution(None)
     memory: int | str | None = execution(None)
+    save_every: float = execution(1.0)
     progress: Literal["auto", "bars", "lines", "none"] = execution("auto")
 
     def __post_init__(self) -> None:
@@ -89,6 +93,8 @@ class Runtime:
             raise ValueError(f"threads is {self.threads}; at least 1 is needed (null takes all)")
         if self.threads is not None and self.threads > MAX_THREADS:
             raise ValueError(f"threads is {self.threads}; at most {MAX_THREADS} are supported (null takes all)")
+        if not 0.0 <= self.save_every < float("inf"):
+            raise ValueError(f"save_every is {self.save_every}; expected a number of minutes, 0 for every step")
         if self.memory is not None:
             try:
                 parse_bytes(self.memory)
@@ -139,7 +145,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run is made of. pooling: by name, each measured on its own."""
+    """Everything that a run is made of. pooling: by name, each measured on its own.
+
+    transfer: other data sets, by names for tables, to which the trained network is applied: the probes among the
+    metrics are measured there, too. transfer_layers: names or globs of the layers; empty: the representation alone.
+    """
 
     name: str = location()
     seed: int = identity()
@@ -153,11 +163,14 @@ class Experiment:
     metrics: MetricSet = selection()
     activations: ActivationsConfig = identity(default_factory=ActivationsConfig)
     compare: Comparison = selection(default_factory=Comparison)
+    transfer: Mapping[str, Dataset] = selection(default_factory=dict)
+    transfer_layers: tuple[str, ...] = selection(())
     runtime: Runtime = execution(default_factory=Runtime)
     store: StoreConfig = location(default_factory=StoreConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pooling", MappingProxyType(dict(self.pooling)))
+        object.__setattr__(self, "transfer", MappingProxyType(dict(self.transfer)))
 
     @property
     def store_root(self) -> Path:

@@ -1,9 +1,11 @@
-"""What our config.yaml computes while Hydra runs a sweep. Imported by whoever lets Hydra resolve it."""
+"""What our YAML files compute. Imported by whoever resolves them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -22,4 +24,13 @@ def job_folder(overrides: str) -> str:
     return f"{safe[:LONGEST]}-{digest}"
 
 
+def per(name: str, special: Mapping[str, Any], otherwise: Any) -> Any:
+    """The value that a name has among `special`, else the other one.
+
+    For what an experiment sets for all methods but some: `epochs: ${rra.per:${method.name},{simclr: 1000},800}`.
+    """
+    return special.get(name, otherwise)
+
+
 OmegaConf.register_new_resolver("rra.job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("rra.per", per, replace=True)

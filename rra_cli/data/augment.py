@@ -16,11 +16,12 @@ class Augment(Component, ABC):
     """A random change of training images; never applied while measuring."""
 
     @abstractmethod
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
         """Images `(n, c, h, w)` float32 in [0, 1] to the same shape, type and range; parameters drawn per sample.
 
         The parameters are drawn on the generator's device and moved to the images': with a CPU generator they are the
-        same on every device.
+        same on every device. Nothing else is random: equal images and an equal state of the generator give equal
+        results. view: 0 or 1, the first or the second view of a pair; some sets change the two differently.
         """
 
 
@@ -30,6 +31,6 @@ class NoAugment(Augment):
 
     name: ClassVar[str] = "none"
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
         """The images themselves; draws nothing."""
         return images

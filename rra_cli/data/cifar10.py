@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rra_cli.data.cifar_files import download_cifar, read_batch
 from rra_cli.data.dataset import SPLITS, ImageDataset, Samples, Split
-from rra_cli.data.official_files import OfficialFile, checksums_of, data_root, ensure_files, read_verified
+from rra_cli.data.official_files import OfficialFile, checksums_of, data_root, ensure_files
 
 # Equal to torchvision's list (a test compares them).
 BATCHES: dict[Split, tuple[OfficialFile, ...]] = {
@@ -57,7 +55,7 @@ class Cifar10(ImageDataset):
         """The whole split; `UserError` where a file is missing or damaged."""
         root, batches = data_root(self.root), BATCHES[split]
         ensure_files("CIFAR-10", root, batches, download_cifar10 if self.download else None, (*FILES, META))
-        images, labels = zip(*(read_batch(root, batch) for batch in batches), strict=True)
+        images, labels = zip(*(read_batch(root, batch, "labels") for batch in batches), strict=True)
         return Samples(np.concatenate(images), np.concatenate(labels), np.arange(self.sizes[split], dtype=np.int64))
 
     def checksums(self) -> dict[str, str]:
@@ -65,29 +63,6 @@ class Cifar10(ImageDataset):
         return checksums_of(data_root(self.root), FILES)
 
 
-def read_batch(root: Path, batch: OfficialFile) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images `(n, 3, 32, 32)` uint8 and labels `(n,)` int64 of one batch.
-
-    The batches are published as pickles, which can run code when they are opened. This is the only place that opens
-    one, and only bytes whose md5 is that of the published file.
-    """
-    content = read_verified(root, batch)
-    with warnings.catch_warnings():
-        # numpy 2.4.0 to 2.4.4 remark on dtype(..., align=0), as Python 2's numpy pickled it (numpy pull request 31177).
-        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-        entry = pickle.loads(content, encoding="latin1")
-    return entry["data"].reshape(-1, 3, 32, 32), np.asarray(entry["labels"], dtype=np.int64)
-
-
 def download_cifar10(folder: Path) -> None:
-    """All files into `folder`/cifar-10-batches-py, by torchvision.
-
-    Not by the constructor of its data set, which would open the pickles: fetching and unpacking is all that is wanted.
-    """
-    from rra_cli.data.torchvision_import import import_torchvision
-
-    datasets = import_torchvision().datasets
-    published = datasets.CIFAR10
-    datasets.utils.download_and_extract_archive(
-        published.url, str(folder), filename=published.filename, md5=published.tgz_md5
-    )
+    """All files into `folder`/cifar-10-batches-py, by torchvision."""
+    download_cifar("CIFAR10", folder)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.component import Component
 from rra_cli.core.fields import identity, location, selection
+from rra_cli.core.progress import Reporter
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -82,13 +83,8 @@ class ImageDataset(Dataset, ABC):
     measured from), drawn with `subset_seed` and stratified by class; null is all.
     """
 
-    class_names: ClassVar[tuple[str, ...]]
-    input_shape: ClassVar[tuple[int, int, int]]
-    # Samples per split of the whole data set, known without reading it (for estimates).
-    sizes: ClassVar[dict[Split, int]]
-    # Per channel, of pixels scaled to [0, 1]: layer 0 is (pixel / 255 - mean) / std.
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    # Whether everybody's copy is the same, so that its sizes are known without looking; False for a user's pictures.
+    published: ClassVar[bool] = True
 
     root: str | None = location(None)
     download: bool = location(True)
@@ -96,6 +92,40 @@ class ImageDataset(Dataset, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.published:
+            self.check_counts()
+        elif self.train_size is not None and self.train_size < 3:
+            raise ValueError(f"train_size is {self.train_size}; it must be at least 3 (null takes all)")
+
+    # Plain class variables where no option changes them; properties elsewhere.
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """What the labels 0, 1, ... are called."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[Split, int]:
+        """Samples per split of the whole data set, known without reading the images (for estimates)."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> tuple[float, ...]:
+        """Per channel, of pixels scaled to [0, 1]: layer 0 is (pixel / 255 - mean) / std."""
+
+    @property
+    @abstractmethod
+    def std(self) -> tuple[float, ...]:
+        """Per channel, of pixels scaled to [0, 1]."""
+
+    def check_counts(self) -> None:
+        """ValueError where `train_size` or `n_samples` ask for more than there is."""
         if self.train_size is not None and not 3 <= self.train_size <= self.sizes["train"]:
             raise ValueError(
                 f"train_size is {self.train_size:,}; it must be from 3 to {self.sizes['train']:,}, the size of the "
@@ -115,6 +145,17 @@ class ImageDataset(Dataset, ABC):
         if split == "train" and self.train_size is not None:
             return self.train_size
         return self.sizes[split]
+
+    def content_identity(self) -> dict[str, Any]:
+        """What identifies files that are not the published ones: a hash of their content; nothing for most data sets.
+
+        Raises `UserError` where such files are not there or not usable.
+        """
+        return {}
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Does what is slow about the first `load` and shows how far it is; nothing for most data sets."""
+        return None
 
     @abstractmethod
     def load(self, split: Split) -> Samples:

@@ -7,6 +7,7 @@ between the check and the use.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import http.client
 import io
@@ -15,6 +16,8 @@ import socket
 import sys
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,20 +64,39 @@ def missing_files(root: Path, wanted: Sequence[OfficialFile]) -> list[str]:
 def read_verified(root: Path, file: OfficialFile) -> bytes:
     """The file's bytes, equal to the published ones; a `UserError` if they cannot be read or differ."""
     path = root / file.path
-    try:
+    with _readable(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror or error}", "check the file and its permissions"
-        ) from None
-    found = checksum(content, file.algorithm)
-    if found != file.digest:
-        raise UserError(
-            f"{path} is damaged or not the official file: expected {file.algorithm} {file.digest}, "
-            f"found {found} ({len(content):,} bytes)",
-            "delete it and run again with dataset.download=true, or copy the official file there",
-        )
+    _compare(path, file, checksum(content, file.algorithm), len(content))
     return content
+
+
+@contextlib.contextmanager
+def open_verified(root: Path, file: OfficialFile) -> Iterator[io.BufferedReader]:
+    """A file too large to be read at once, open at its start, its content found to be the published one."""
+    path = root / file.path
+    with _readable(path):
+        opened = open(path, "rb")  # noqa: SIM115  (closed below; only the opening is explained here)
+    with opened:
+        with _readable(path):
+            found = _stream_checksum(opened, file.algorithm)
+        _compare(path, file, found, opened.tell())
+        opened.seek(0)
+        yield opened
+
+
+@contextlib.contextmanager
+def open_verified_zip(root: Path, file: OfficialFile) -> Iterator[zipfile.ZipFile]:
+    """The published zip archive; several threads may read its members."""
+    with open_verified(root, file) as opened, zipfile.ZipFile(opened) as archive:
+        yield archive
+
+
+def unpacked(content: bytes, path: Path) -> bytes:
+    """What a `.gz` file holds; `UserError` where it is broken off, which a wrong checksum list could let through."""
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be unpacked: {error}", "copy the official file there") from None
 
 
 def checksums_of(root: Path, wanted: Sequence[OfficialFile]) -> dict[str, str]:
@@ -82,8 +104,32 @@ def checksums_of(root: Path, wanted: Sequence[OfficialFile]) -> dict[str, str]:
     found = {}
     for file in wanted:
         if (root / file.path).is_file():
-            found[file.path] = f"{file.algorithm}:{checksum((root / file.path).read_bytes(), file.algorithm)}"
+            with open(root / file.path, "rb") as opened:
+                found[file.path] = f"{file.algorithm}:{_stream_checksum(opened, file.algorithm)}"
     return found
+
+
+def _stream_checksum(opened: io.BufferedReader, algorithm: Literal["md5", "sha256"]) -> str:
+    return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or error}", "check the file and its permissions"
+        ) from None
+
+
+def _compare(path: Path, file: OfficialFile, found: str, n_bytes: int) -> None:
+    if found != file.digest:
+        raise UserError(
+            f"{path} is damaged or not the official file: expected {file.algorithm} {file.digest}, "
+            f"found {found} ({n_bytes:,} bytes)",
+            "delete it and run again with dataset.download=true, or copy the official file there",
+        )
 
 
 def ensure_files(
@@ -122,7 +168,8 @@ def _fetch(root: Path, published: Sequence[OfficialFile], download: Callable[[Pa
         with _socket_timeout(_TIMEOUT_SECONDS), _bars_only_on_a_terminal():
             download(Path(temporary))
         for file in published:
-            read_verified(Path(temporary), file)
+            with open_verified(Path(temporary), file):
+                pass
         for file in published:
             target = root / file.path
             if not target.exists():  # a file of the user's own is never replaced

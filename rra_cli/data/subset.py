@@ -162,9 +162,9 @@ def measured_size(dataset: ImageDataset, split: Split) -> int:
 def training_identity(dataset: ImageDataset) -> dict[str, Any]:
     """What decides which samples are trained on: name and options, and `train_size` with `subset_seed` if it limits.
 
-    A train_size of the whole split is the same as none.
+    A train_size of the whole split is the same as none. A user's own pictures add the hash of their content.
     """
-    identity = identity_of(dataset)
+    identity = identity_of(dataset) | dataset.content_identity()
     train_size, subset_seed = identity.pop("train_size"), identity.pop("subset_seed")
     if train_size is not None and train_size < dataset.sizes["train"]:
         identity |= {"train_size": train_size, "subset_seed": subset_seed}

@@ -16,6 +16,7 @@ class NoTraining(Method):
 
     name: ClassVar[str] = "none"
     trains: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     def objective(self, encoder: Encoder, n_classes: int) -> Objective:
         """Cross-entropy, the loss that training would start from; it is never optimised."""

@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from rra_cli.core.fields import identity
+from rra_cli.methods.losses.joint import joint_rows
+from rra_cli.methods.losses.rows import widened
 from rra_cli.methods.method import Batch, Method, Objective
 from rra_cli.models.encoder import Encoder
 
@@ -25,11 +27,19 @@ class CrossEntropy(Objective):
         """The loss of the first view; raises ValueError without labels."""
         if batch.labels is None:
             raise ValueError("supervised training needs labels")
-        # float(): under bf16 autocast the logits are bfloat16, too coarse for a log-sum-exp.
-        logits = encoder(batch.views[0]).float()
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
-        accuracy = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
-        return loss, {"accuracy": accuracy}
+        logits, labels = joint_rows(encoder(batch.views[0]), batch.labels)
+        return cross_entropy(logits, labels, self.label_smoothing), {"accuracy": accuracy(logits, labels)}
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Mean cross-entropy in nats of logits `(n, c)` with labels `(n,)`, in float32 at least."""
+    # Under bf16 autocast the logits are bfloat16, too coarse for a log-sum-exp.
+    return functional.cross_entropy(widened(logits), labels, label_smoothing=label_smoothing)
+
+
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Fraction of samples whose largest logit is that of their label, in [0, 1]."""
+    return (logits.detach().argmax(dim=1) == labels).float().mean()
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Supervised(Method):
     """Cross-entropy on the labels. label_smoothing: share of the target spread evenly over all classes (0 is none)."""
 
     name: ClassVar[str] = "supervised"
+    classifies: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
     label_smoothing: float = identity(0.0)

@@ -116,4 +116,4 @@ class NNCS(LayerMetric):
     def measure(self, layer: LayerData) -> Estimate:
         if layer.labels is None:
             raise InputError("nncs needs labels, and the data has none", "leave metrics.nncs out")
-        return nncs(layer.graph, layer.labels, class_balanced=self.class_balanced)
+        return nncs(layer.neighbors, layer.labels, class_balanced=self.class_balanced)

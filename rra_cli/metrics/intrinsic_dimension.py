@@ -164,4 +164,6 @@ class TwoNN(LayerMetric):
         _check(self.fit, self.unbiased, self.discard)
 
     def measure(self, layer: LayerData) -> Estimate:
-        return twonn(layer.graph, fit=self.fit, unbiased=self.unbiased, discard=self.discard, drop_ties=self.drop_ties)
+        return twonn(
+            layer.neighbors, fit=self.fit, unbiased=self.unbiased, discard=self.discard, drop_ties=self.drop_ties
+        )

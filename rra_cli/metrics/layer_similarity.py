@@ -97,4 +97,4 @@ class NNLS(LayerPairMetric):
     higher_is: ClassVar[str] = "the two layers agree more on which samples are neighbours"
 
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
-        return nnls_pairs([layer.graph for layer in layers])
+        return nnls_pairs([layer.neighbors for layer in layers])

@@ -5,25 +5,64 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.component import Component
+from rra_cli.core.progress import Progress, silent
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.neighbors.graph import NeighborGraph
 
-Scope = Literal["layer", "layers"]  # one layer; all layers of one model at once (pairs)
-Input = Literal["graph", "labels"]
+# One layer; all layers of one model at once (pairs); one layer of two splits (fitted to train, judged by test).
+Scope = Literal["layer", "layers", "transfer"]
+Input = Literal["graph", "labels", "activations"]
 
 
 @dataclass(frozen=True)
 class LayerData:
-    """What a metric of a layer may look at; `labels` `(n,)` int64 is None where the data has none."""
+    """What a metric of a layer may look at; what is not among its `inputs` is None.
 
-    graph: NeighborGraph
+    graph: of the layer. labels: `(n,)` int64, None where the data has none. activations: `(n, n_features)` float32 or
+    float16, finite, read-only; as a rule a memory map that may be larger than memory: read it in blocks of rows.
+    """
+
+    graph: NeighborGraph | None
     labels: NDArray[np.int64] | None
+    activations: NDArray[np.floating] | None = None
+
+    @property
+    def neighbors(self) -> NeighborGraph:
+        """The graph of a metric that has it among its `inputs`."""
+        assert self.graph is not None, "the metric does not have `graph` among its inputs"
+        return self.graph
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One layer of one split: activations `(n, n_features)` as in `LayerData`, labels `(n,)` int64."""
+
+    activations: NDArray[np.floating]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a metric that takes long may work; none of it changes the result.
+
+    device: of products, "cpu" or "cuda:i". memory: bytes of workspace (None: a quarter of what is free). folder: for
+    copies that are too large for memory; None is memory alone. progress: told how far it is.
+    """
+
+    device: str = "cpu"
+    memory: int | None = None
+    folder: Path | None = None
+    progress: Progress = silent
+
+
+PLAIN = Workshop()
 
 
 @dataclass(frozen=True)
@@ -65,3 +104,24 @@ class LayerPairMetric(Metric, ABC):
     @abstractmethod
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
         """The estimates by ordered pair of positions, all pairs (symmetric ones twice) and the diagonal."""
+
+
+@dataclass(frozen=True)
+class TransferMetric(Metric, ABC):
+    """One estimate for every layer: something is fitted to its training split and judged by its test split (a probe).
+
+    n_train: training samples that it needs at least. engine: the exact search that it rests on, "" for none.
+    """
+
+    scope: ClassVar[Scope] = "transfer"
+    inputs: ClassVar[frozenset[Input]] = frozenset({"activations", "labels"})
+    engine: ClassVar[str] = ""
+
+    @property
+    def n_train(self) -> int:
+        """Training samples that it needs at least."""
+        return 1
+
+    @abstractmethod
+    def measure(self, train: SplitData, test: SplitData, workshop: Workshop = PLAIN) -> Estimate:
+        """The estimate of one layer; a degenerate layer gives NaN with a reason, never an exception."""

@@ -32,8 +32,9 @@ class ConvNetSmall(Model):
     """A small convolutional net: 3 stages of 2 convolutions with batch norm, 16-32-64 channels; for 8x8 digits.
 
     Like ResNet20 without shortcuts and with a third of its depth: the side halves at the start of the second and the
-    third stage, then comes global average pooling. width_multiplier, depth_multiplier: of the channels and of the
-    convolutions per stage, rounded. Weights: He normal (fan-in), the classifier torch's default.
+    third stage, then comes global average pooling (`gap`, the representation). width_multiplier, depth_multiplier: of
+    the channels and of the convolutions per stage, rounded. Weights: He normal (fan-in), the classifier torch's
+    default.
     """
 
     name: ClassVar[str] = "convnet_small"
@@ -64,8 +65,10 @@ class ConvNetSmall(Model):
                 n_in = n_out
             parts[f"stage{number}"] = nn.Sequential(stage)
         parts["gap"] = GlobalAveragePool()
-        parts["logits"] = nn.Linear(n_in, n_classes)
-        layers += [Layer("gap", "gap", "head"), Layer("logits", "logits", "head")]
+        layers.append(Layer("gap", "gap", "head"))
+        if n_classes:
+            parts["logits"] = nn.Linear(n_in, n_classes)
+            layers.append(Layer("logits", "logits", "head"))
         module = nn.Sequential(parts)
         init_he(module)
-        return Encoder(module, tuple(layers))
+        return Encoder(module, tuple(layers), "gap", n_in)

@@ -24,10 +24,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A module that maps images `(n, c, h, w)` to its last layer, and its layers in order; layer 0 is the input."""
+    """A module that maps images `(n, c, h, w)` to its last layer, and its layers in order; layer 0 is the input.
+
+    representation: the name of the layer that stands for an image, before any classifier; "" means the last layer.
+    n_features: numbers per image that the representation has, so that a method can put a projector on it; 0 where the
+    model does not say.
+    """
 
     module: nn.Module
     layers: tuple[Layer, ...]
+    representation: str = ""
+    n_features: int = 0
 
     def __post_init__(self) -> None:
         if not self.layers or self.layers[0].name != INPUT or self.layers[0].module != "":
@@ -39,3 +46,14 @@ class Encoder:
         for layer in self.layers[1:]:
             if layer.module not in modules:
                 raise ValueError(f"layer {layer.name!r} names the module {layer.module!r}, which does not exist")
+        if not self.representation:
+            object.__setattr__(self, "representation", names[-1])
+        if self.representation not in names:
+            raise ValueError(f"the representation {self.representation!r} is none of the layers {names}")
+        if self.n_features < 0:
+            raise ValueError(f"n_features is {self.n_features}; it is a number of features, or 0 where it is not said")
+
+    @property
+    def representation_module(self) -> str:
+        """The dotted name of the module whose output the representation is."""
+        return next(layer.module for layer in self.layers if layer.name == self.representation)

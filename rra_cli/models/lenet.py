@@ -19,7 +19,8 @@ class LeNet5(Model):
     """LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, fig. 2) for 28x28 or 32x32 images; 61,706 parameters.
 
     28x28 images are padded to 32x32 inside of the network by repeating their border (on MNIST: background), so that
-    layer 0 stays the data set's own 784 pixels. Layers by the paper's names: input, c1, s2, c3, s4, c5, f6, logits.
+    layer 0 stays the data set's own 784 pixels. Layers by the paper's names: input, c1, s2, c3, s4, c5, f6 (the
+    representation), logits.
 
     Simplified against 1998: every map of c3 sees all six maps of s2 (the paper's table I connects 60 of 96 pairs);
     s2 and s4 are plain averages (there with a trainable gain and bias and a sigmoid); tanh(a) instead of
@@ -51,8 +52,7 @@ class LeNet5(Model):
         parts["c5"] = named(conv=nn.Conv2d(c3, c5, 5), activation=activation_module(self.activation))
         parts["flatten"] = nn.Flatten()
         parts["f6"] = named(linear=nn.Linear(c5, f6), activation=activation_module(self.activation))
-        parts["logits"] = nn.Linear(f6, n_classes)
-        layers = (
+        layers = [
             Layer(INPUT, "", INPUT),
             Layer("c1", "c1", "stage1"),
             Layer("s2", "s2", "stage1"),
@@ -60,9 +60,11 @@ class LeNet5(Model):
             Layer("s4", "s4", "stage2"),
             Layer("c5", "c5", "head"),
             Layer("f6", "f6", "head"),
-            Layer("logits", "logits", "head"),
-        )
-        return Encoder(nn.Sequential(parts), layers)
+        ]
+        if n_classes:
+            parts["logits"] = nn.Linear(f6, n_classes)
+            layers.append(Layer("logits", "logits", "head"))
+        return Encoder(nn.Sequential(parts), tuple(layers), "f6", f6)
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,7 @@ class LeNetRMQM(Model):
             linear = nn.Linear(n_in, hidden)
             parts[f"fc{number}"] = named(linear=linear, activation=activation_module(self.activation))
         parts["embedding"] = nn.Linear(hidden, self.embedding)
-        parts["classifier_activation"] = activation_module(self.activation)
-        parts["logits"] = nn.Linear(self.embedding, n_classes)
-        layers = (
+        layers = [
             Layer(INPUT, "", INPUT),
             Layer("conv1", "conv1", "stage1"),
             Layer("pool1", "pool1", "stage1"),
@@ -116,9 +116,12 @@ class LeNetRMQM(Model):
             Layer("fc2", "fc2", "mlp"),
             Layer("fc3", "fc3", "mlp"),
             Layer("embedding", "embedding", "head"),
-            Layer("logits", "logits", "head"),
-        )
-        return Encoder(nn.Sequential(parts), layers)
+        ]
+        if n_classes:
+            parts["classifier_activation"] = activation_module(self.activation)
+            parts["logits"] = nn.Linear(self.embedding, n_classes)
+            layers.append(Layer("logits", "logits", "head"))
+        return Encoder(nn.Sequential(parts), tuple(layers), "embedding", self.embedding)
 
 
 def _after_convolutions(side: int) -> int:

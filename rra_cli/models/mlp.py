@@ -20,7 +20,8 @@ class MLP(Model):
     """A multilayer perceptron on the flattened image; takes images of any size.
 
     width: units of a hidden layer; depth: number of hidden layers; both times their multiplier, rounded. Layers:
-    input, hidden1 ... (after the activation), logits. Weights: torch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+    input, hidden1 ... (after the activation), logits. The last hidden layer is the representation. Weights: torch's
+    default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
     """
 
     name: ClassVar[str] = "mlp"
@@ -48,6 +49,8 @@ class MLP(Model):
             parts[name] = named(linear=nn.Linear(n_in, n_units), activation=activation_module(self.activation))
             layers.append(Layer(name, name, "hidden"))
             n_in = n_units
-        parts["logits"] = nn.Linear(n_in, n_classes)
-        layers.append(Layer("logits", "logits", "head"))
-        return Encoder(nn.Sequential(parts), tuple(layers))
+        representation = layers[-1].name
+        if n_classes:
+            parts["logits"] = nn.Linear(n_in, n_classes)
+            layers.append(Layer("logits", "logits", "head"))
+        return Encoder(nn.Sequential(parts), tuple(layers), representation, n_in)

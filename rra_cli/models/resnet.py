@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -66,12 +67,47 @@ class BasicBlock(nn.Module):
         return self.activation2(self.sum(branch, self.shortcut(maps)))
 
 
+def residual_trunk(
+    name: str,
+    input_shape: tuple[int, int, int],
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    activation: Activation,
+    shortcut: Shortcut,
+) -> tuple[OrderedDict[str, nn.Module], list[Layer]]:
+    """Everything up to the pooled features, as parts of an `nn.Sequential`, and its layers: input, neck, blocks, gap.
+
+    widths, blocks: channels and number of blocks of each stage. Raises `UserError` where the images are too small.
+    """
+    smallest = 2 ** (len(widths) - 1)
+    fits = min(input_shape[1:]) >= smallest and input_shape[0] >= 1
+    check_input(name, input_shape, fits, f"images of at least {smallest}x{smallest} pixels")
+
+    layers = [Layer(INPUT, "", INPUT), Layer("neck", "neck", "stage1")]
+    neck = conv_norm(input_shape[0], widths[0], 3)
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    parts["neck"] = named(**neck, activation=activation_module(activation))
+    n_in = widths[0]
+    for number, (n_out, n_blocks) in enumerate(zip(widths, blocks, strict=True), start=1):
+        stage = f"stage{number}"
+        stage_blocks: OrderedDict[str, nn.Module] = OrderedDict()
+        for block in range(1, n_blocks + 1):
+            stride = 2 if number > 1 and block == 1 else 1
+            stage_blocks[f"block{block}"] = BasicBlock(n_in, n_out, stride, activation, shortcut)
+            layers.append(Layer(f"{stage}.block{block}", f"{stage}.block{block}", stage))
+            n_in = n_out
+        parts[stage] = nn.Sequential(stage_blocks)
+    parts["gap"] = GlobalAveragePool()
+    layers.append(Layer("gap", "gap", "head"))
+    return parts, layers
+
+
 @dataclass(frozen=True)
 class ResNet(Model, ABC):
     """A 3x3 stem without pooling, stages of basic blocks that halve the side from the second on, pooling, logits.
 
-    Layers: input, neck, every block's output, gap, logits. activation: after every batch norm and sum.
-    width_multiplier, depth_multiplier: of the channels and of the blocks per stage, rounded. shortcut: where the
+    Layers: input, neck, every block's output, gap (the representation), logits. activation: after every batch norm and
+    sum. width_multiplier, depth_multiplier: of the channels and of the blocks per stage, rounded. shortcut: where the
     shape changes, a 1x1 convolution with batch norm (`projection`, He et al.'s option B), or every second pixel and
     zero channels (`pad`, option A). Weights: He normal (fan-in), the classifier torch's default.
     """
@@ -90,31 +126,15 @@ class ResNet(Model, ABC):
 
     def build(self, input_shape: tuple[int, int, int], n_classes: int) -> Encoder:
         """The network for images of at least one pixel per side in the last stage."""
-        smallest = 2 ** (len(self.widths) - 1)
-        fits = min(input_shape[1:]) >= smallest and input_shape[0] >= 1
-        check_input(self.name, input_shape, fits, f"images of at least {smallest}x{smallest} pixels")
-
         widths = [scaled(width, self.width_multiplier) for width in self.widths]
-        layers = [Layer(INPUT, "", INPUT), Layer("neck", "neck", "stage1")]
-        neck = conv_norm(input_shape[0], widths[0], 3)
-        parts: OrderedDict[str, nn.Module] = OrderedDict()
-        parts["neck"] = named(**neck, activation=activation_module(self.activation))
-        n_in = widths[0]
-        for number, (n_out, n_blocks) in enumerate(zip(widths, self.blocks, strict=True), start=1):
-            stage = f"stage{number}"
-            stage_blocks: OrderedDict[str, nn.Module] = OrderedDict()
-            for block in range(1, scaled(n_blocks, self.depth_multiplier) + 1):
-                stride = 2 if number > 1 and block == 1 else 1
-                stage_blocks[f"block{block}"] = BasicBlock(n_in, n_out, stride, self.activation, self.shortcut)
-                layers.append(Layer(f"{stage}.block{block}", f"{stage}.block{block}", stage))
-                n_in = n_out
-            parts[stage] = nn.Sequential(stage_blocks)
-        parts["gap"] = GlobalAveragePool()
-        parts["logits"] = nn.Linear(n_in, n_classes)
-        layers += [Layer("gap", "gap", "head"), Layer("logits", "logits", "head")]
+        blocks = [scaled(number, self.depth_multiplier) for number in self.blocks]
+        parts, layers = residual_trunk(self.name, input_shape, widths, blocks, self.activation, self.shortcut)
+        if n_classes:
+            parts["logits"] = nn.Linear(widths[-1], n_classes)
+            layers.append(Layer("logits", "logits", "head"))
         module = nn.Sequential(parts)
         init_he(module)
-        return Encoder(module, tuple(layers))
+        return Encoder(module, tuple(layers), "gap", widths[-1])
 
 
 @dataclass(frozen=True)

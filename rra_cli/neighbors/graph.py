@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.errors import UserError
+from rra_cli.neighbors.threads import over_rows
+
+_AT_A_TIME = 1 << 22  # neighbours that are checked together
 
 
 class InputError(UserError, ValueError):
@@ -46,9 +49,16 @@ class NeighborGraph:
             raise ValueError(
                 f"a graph of a set against itself has n_reference = n, got {self.n_reference} and {len(indices)}"
             )
-        rows = max(1, (1 << 22) // max(1, indices.shape[1]))
-        for start in range(0, len(indices), rows):
-            self._check(start, np.asarray(indices[start : start + rows]), np.asarray(distances[start : start + rows]))
+        rows = max(1, _AT_A_TIME // max(1, indices.shape[1]))
+
+        def check(first: int, last: int) -> None:
+            for start, stop in ((at, min(last, at + rows)) for at in range(first, last, rows)):
+                self._check(start, np.asarray(indices[start:stop]), np.asarray(distances[start:stop]))
+
+        if len(indices) <= rows:
+            check(0, len(indices))
+        else:  # which may take as long as the search
+            over_rows(check, len(indices))
 
     def _check(self, start: int, ids: NDArray[np.integer], distances: NDArray[np.float64]) -> None:
         def fail(bad: NDArray[np.bool_], what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _SMALLEST, _LARGEST = -400, 480
 
 
 WIDE = 128  # columns whose squared differences are added up before they join a pair's sum
+_LINE = 64  # bytes of a line of the cache
 _COPIED = 128  # rows at a time, of which the cache holds some thousand columns
 
 
@@ -177,7 +179,7 @@ class Rows:
         n = len(self.data) if ids is None else len(ids)
         dtype = native(self.data[:0]).dtype if self.scale == 1.0 else np.dtype(np.float64)
         shape = (-(-(stop - start) // width), n, width)
-        out = np.empty(shape, dtype) if out is None or out.shape != shape else out
+        out = _aligned(shape, dtype) if out is None or out.shape != shape else out
 
         def work(first: int, last: int) -> None:
             for a, b in blocks(last - first, _COPIED):
@@ -200,6 +202,14 @@ class Rows:
     def in_data(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The row numbers in `data` of these positions."""
         return positions if self.ids is None else self.ids[positions]
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Memory that begins with a line of the cache, so that a vector of a row is in one line, not in two."""
+    size = prod(shape) * dtype.itemsize
+    raw = np.empty(size + _LINE, np.uint8)
+    skipped = -raw.ctypes.data % _LINE
+    return raw[skipped : skipped + size].view(dtype).reshape(shape)
 
 
 def groups_of_duplicates(

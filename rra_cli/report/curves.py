@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rra_cli.report.glossary import CLASS_SIMILARITY
+from rra_cli.report.glossary import BESIDE_ACCURACY
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
 from rra_cli.report.run import Checkpoint, Run, Series, Variant
 from rra_cli.report.style import LineStyle, figure, legend_line, line_style
@@ -129,14 +129,14 @@ def _finish(axes: Axes, run: Run, panel: Sequence[Series], *, apart: bool) -> No
 
 
 def _references(axes: Axes, run: Run, panel: Sequence[Series], splits: Sequence[str], *, alone: bool) -> list[Line2D]:
-    """Chance levels, and beside NNCS the accuracy that it can be held against; returns legend entries."""
+    """Chance levels, and beside NNCS and probes the accuracy that they can be held against; returns legend entries."""
     handles: list[Line2D] = []
     dotted: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "linestyle": (0, (1, 1))}
     chances = [line.chance[np.isfinite(line.chance)] for line in panel]
     for level in sorted({round(float(chance.mean()), 4) for chance in chances if len(chance)}):
         axes.axhline(level, **dotted, zorder=1, gid="chance")
         handles.append(legend_line("chance level", **dotted))
-    if run.term(panel[0].metric).component != CLASS_SIMILARITY.component:
+    if run.term(panel[0].metric).component not in BESIDE_ACCURACY:
         return handles
     for split in dict.fromkeys(line.split for line in panel):
         accuracy = run.accuracy(split, run.main_checkpoint)

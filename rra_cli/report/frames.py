@@ -18,6 +18,7 @@ Rows = Iterable[Mapping[str, Any]]
 _SPLIT_RANK = {"train": 0, "test": 1}
 # Layers of tables of pairs have no index, so their pairs keep the writer's order.
 _ROW_ORDER = (
+    "dataset",  # empty for the experiment's own, which comes first
     *("epoch", "checkpoint", "split", "pool", "scale"),
     *("model_a", "checkpoint_a", "split_a", "pool_a", "scale_a"),
     *("model_b", "checkpoint_b", "split_b", "pool_b", "scale_b"),
@@ -79,14 +80,15 @@ def _split_rank(split: str) -> str:
 
 def check(frame: pd.DataFrame, table: Table, name: str) -> None:
     """Raises ValueError where rows repeat, or an empty measured value has no reason."""
-    repeated = frame.duplicated(list(table.key))
+    key = [column for column in table.key if column in frame]
+    repeated = frame.duplicated(key)
     if repeated.any():
-        row = frame.loc[repeated, list(table.key)].iloc[0].to_dict()
+        row = frame.loc[repeated, key].iloc[0].to_dict()
         raise ValueError(f"table {name!r} would hold two rows for {row}")
     if table.measured is not None:
         silent = frame[table.measured].isna() & (frame["reason"] == "")
         if silent.any():
-            row = frame.loc[silent, list(table.key)].iloc[0].to_dict()
+            row = frame.loc[silent, key].iloc[0].to_dict()
             raise ValueError(f"table {name!r}: an empty value without a reason at {row}")
 
 

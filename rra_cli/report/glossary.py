@@ -79,9 +79,85 @@ LAYER_SIMILARITY = Term(
     low=0.0,
     high=1.0,
 )
-_KNOWN = {term.component: term for term in (INTRINSIC_DIMENSION, CLASS_SIMILARITY, LAYER_SIMILARITY)}
+_PROBE_READING = (
+    "From chance level (always the most frequent class) to 1: higher means that the layer holds the classes of unseen "
+    "samples in a form that the probe can read. It is fitted to the training split and stands in the rows of `test`."
+)
+LINEAR_PROBE = Term(
+    "linear probe accuracy",
+    "Accuracy on the test split of a linear classifier on the layer's frozen activations, trained on the training "
+    "split by Adam with a one-cycle rate; the images are not augmented.",
+    _PROBE_READING,
+    "label-free thesis, ch. 4.1 (its AutoAugment left out); Alain & Bengio (2017), ICLR workshop",
+    component="linear_probe",
+    short="linear probe",
+    low=0.0,
+    high=1.0,
+)
+LOGISTIC_PROBE = Term(
+    "logistic probe accuracy",
+    "Accuracy on the test split of the multinomial logistic regression with an L2 penalty that fits the training "
+    "split's standardised activations best.",
+    _PROBE_READING,
+    "Alain & Bengio (2017), ICLR workshop; optimum by L-BFGS",
+    component="logistic_probe",
+    short="logistic probe",
+    low=0.0,
+    high=1.0,
+)
+KNN_PROBE = Term(
+    "k-NN probe accuracy",
+    "Accuracy on the test split of a vote of the k training samples of highest cosine similarity s, each with "
+    "exp(s / τ) votes (or one each).",
+    _PROBE_READING,
+    "Wu et al. (2018), CVPR, sec. 3.4",
+    component="knn_probe",
+    short="k-NN probe",
+    low=0.0,
+    high=1.0,
+)
+ONE_NN_PROBE = Term(
+    "1-NN probe accuracy",
+    "The fraction of test samples whose nearest training sample, by Euclidean distance of normalised activations, is "
+    "of their class.",
+    _PROBE_READING,
+    "van der Merwe (2022), RMQM: its downstream task",
+    component="one_nn_probe",
+    short="1-NN probe",
+    low=0.0,
+    high=1.0,
+)
+EFFECTIVE_RANK = Term(
+    "effective rank",
+    "exp of the entropy of the eigenvalues of the layer's covariance divided by their sum.",
+    "Over how many linear dimensions the samples vary, all directions of a curved set included: from 1 to the layer's "
+    "width; far below the width, dimensions have collapsed.",
+    "Roy & Vetterli (2007), EUSIPCO, eq. 3 and 4; Jing et al. (2022), ICLR (dimensional collapse)",
+    component="singular_values",
+    short="effective rank",
+    unit="linear dimensions",
+    low=1.0,
+)
+_TERMS = (
+    INTRINSIC_DIMENSION,
+    CLASS_SIMILARITY,
+    LAYER_SIMILARITY,
+    LINEAR_PROBE,
+    LOGISTIC_PROBE,
+    KNN_PROBE,
+    ONE_NN_PROBE,
+    EFFECTIVE_RANK,
+)
+_KNOWN = {term.component: term for term in _TERMS}
+# Between 0 and 1 like the accuracy of the network itself, which is drawn beside them.
+BESIDE_ACCURACY = frozenset(_KNOWN) - {
+    *(term.component for term in (INTRINSIC_DIMENSION, LAYER_SIMILARITY, EFFECTIVE_RANK)),
+}
 # What a column is taken for where the run does not say what it holds, and what its own part of the name follows.
-_PREFIXES = {"id_twonn": "twonn", "id_": "twonn", "nncs": "nncs", "nnls": "nnls"}
+_PREFIXES = {
+    **{"id_twonn": "twonn", "id_": "twonn", "nncs": "nncs", "nnls": "nnls"},
+    **{name: name for name in ("linear_probe", "logistic_probe", "knn_probe", "one_nn_probe")},
+}
 
 
 def term(metric: str, settings: Mapping[str, Any]) -> Term:

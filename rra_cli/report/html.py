@@ -39,6 +39,7 @@ def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links:
         ("Warnings", _warnings(run)),
         ("Plots", _figures([each for each in rendered if each.plot.main])),
         ("Layers", _layers(run)),
+        ("Other data sets", _transfer(run)),
         ("More plots", _folded("Other checkpoints", [each for each in rendered if not each.plot.main])),
         ("How the numbers are defined", _glossary(run)),
         ("Files", _files(links)),
@@ -173,6 +174,30 @@ def _layers(run: Run) -> str:
     left = f" The first {_MOST_ROWS} of {len(shown)} rows." if len(shown) > _MOST_ROWS else ""
     note = f'<p>{escape(told)}; all rows and digits are in <a href="tables/layers.csv">tables/layers.csv</a>.{left}</p>'
     return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _transfer(run: Run) -> str:
+    """What the probes found on other data sets, at the main checkpoint."""
+    frame = run.tables.transfer
+    if frame is None:
+        return ""
+    shown = frame[frame["checkpoint"] == run.main_checkpoint.label]
+    rows = "".join(
+        f"<tr><td>{escape(row['dataset'])}</td><td>{escape(row['layer'])}</td>"
+        f"<td>{escape(run.term(row['metric']).short)}</td>"
+        f'<td class="number">{_accuracy(row)}</td><td class="number">{row["n_used"]}</td></tr>'
+        for row in shown.head(_MOST_ROWS).to_dict("records")
+    )
+    head = "".join(f"<th scope=col>{name}</th>" for name in ("data set", "layer", "probe", "accuracy", "test samples"))
+    note = '<p>All rows and checkpoints are in <a href="tables/metrics.csv">tables/metrics.csv</a>.</p>'
+    return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _accuracy(row: Mapping[Any, Any]) -> str:
+    value, error = float(row["value"]), float(row["std_error"])
+    if value != value:
+        return f'<abbr title="{escape(str(row["reason"]))}">–</abbr>'
+    return f"{value:.3f}" + ("" if error != error else f" ± {error:.3f}")
 
 
 def _right(column: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rra_cli.errors import UserError
 from rra_cli.report.run import Run
 from rra_cli.report.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
-from rra_cli.report.tables import read_tables
+from rra_cli.report.tables import apart, read_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ def load_run(run_folder: Path) -> Run:
     config = _read_yaml(run_folder / "config.yaml")
     return Run(
         name=_name(config, run_folder),
-        tables=read_tables(run_folder),
+        tables=apart(read_tables(run_folder)),
         training=_read_training(run_folder / "training.jsonl"),
         search_times=_read_search_times(run_folder / SEARCH_TIMES),
         config=config,

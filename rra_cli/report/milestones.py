@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.heatmaps import colour_bar, draw_map, limits, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, plain
 from rra_cli.report.run import Checkpoint, Run, Variant
@@ -36,16 +39,57 @@ def milestone_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDA
     return np.stack([missing if found is None else found.value for found in series], axis=1)
 
 
+def to_last_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArray[np.float64] | None:
+    """Similarity of every layer to itself at the last checkpoint, `(n_layers, n_checkpoints)`, 1 there for NNLS.
+
+    metric: `nnls` or a metric of pairs.csv. None with fewer than three checkpoints, or where none was measured.
+    """
+    checkpoints = trained_checkpoints(run)
+    frame, column = _pairs(run, metric)
+    if frame is None or len(checkpoints) < FEWEST:
+        return None
+    last = checkpoints[-1]
+    here = (frame["checkpoint_b"] == last.label) & (frame["layer_a"] == frame["layer_b"]) & (frame["subset"] == 0)
+    for side in ("a", "b"):
+        here &= (frame[f"split_{side}"] == split) & (frame[f"pool_{side}"] == variant.pool)
+        here &= frame[f"scale_{side}"] == variant.scale
+    frame = frame[here & (frame["model_a"] == frame["model_b"])]
+    if not (frame["checkpoint_a"] != last.label).any():
+        return None
+    found = frame.drop_duplicates(["checkpoint_a", "layer_a"]).set_index(["layer_a", "checkpoint_a"])[column]
+    order = [[(layer, checkpoint.label) for checkpoint in checkpoints] for layer in run.layers]
+    return np.array([[found.get(place, np.nan) for place in row] for row in order], np.float64)
+
+
+def _pairs(run: Run, metric: str) -> tuple[Any, str]:
+    """The table of that metric of pairs, and the column of its values."""
+    if metric == LAYER_SIMILARITY.component:
+        return run.tables.nnls, "nnls"
+    frame = run.tables.pairs
+    return (None if frame is None else frame[frame["metric"] == metric]), "value"
+
+
 def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     """For every split a layer × epoch map, and below them chosen layers over the epochs; None without milestones."""
+    maps = {split: milestone_matrix(run, metric, split, variant) for split in run.splits}
+    return over_epochs(run, maps, run.term(metric))
+
+
+def to_last_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
+    """The same of the similarity of every layer to itself at the last checkpoint."""
+    term = LAYER_SIMILARITY if metric == LAYER_SIMILARITY.component else run.term(metric)
+    maps = {split: to_last_matrix(run, metric, split, variant) for split in run.splits}
+    return over_epochs(run, maps, replace(term, short=f"{term.short} to last"))
+
+
+def over_epochs(run: Run, maps: Mapping[str, NDArray[np.float64] | None], term: Term) -> Figure | None:
+    """By split a map of layers by trained checkpoints `(n_layers, n_checkpoints)`, and chosen layers as curves."""
     from matplotlib.ticker import MaxNLocator
 
-    maps = {split: milestone_matrix(run, metric, split, variant) for split in run.splits}
     shown = {split: matrix for split, matrix in maps.items() if matrix is not None}
     if not shown or not any(np.isfinite(matrix).any() for matrix in shown.values()):
         return None
     epochs = [int(c.epoch) for c in trained_checkpoints(run) if c.epoch is not None]
-    term = run.term(metric)
     low, high = limits(term, np.stack(list(shown.values())))
     height = 1.0 + 0.13 * min(24, len(run.layers))
     made, panels = figure(1.9 + height * len(shown), rows=len(shown) + 1, height_ratios=[height] * len(shown) + [1.2])

@@ -75,7 +75,7 @@ def _checked(blocks: Iterable[Block], table: Table, metric: str) -> Iterator[Blo
             raise ValueError(f"values by sample of {metric!r}: missing columns {missing}, unknown columns {unknown}")
         if block.sample_ids.shape != block.values.shape:
             raise ValueError(f"{block.values.shape} values of {metric!r} by {block.sample_ids.shape} sample ids")
-        key = tuple(block.constants[column] for column in table.key if column != "sample_id")
+        key = tuple(block.constants.get(column) for column in table.key if column != "sample_id")
         if key in seen or len(np.unique(block.sample_ids)) != len(block.sample_ids):
             raise ValueError(f"values by sample of {metric!r} would hold two rows for {dict(block.constants)}")
         seen.add(key)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.curves import curve
 from rra_cli.report.engines import error_figure, recall_figure, time_figure
-from rra_cli.report.glossary import CLASS_SIMILARITY, LAYER_SIMILARITY
+from rra_cli.report.glossary import BESIDE_ACCURACY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
-from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, trained_checkpoints
+from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, to_last_figure, trained_checkpoints
 from rra_cli.report.run import FEW_CHECKPOINTS, Checkpoint, Run, Variant
+from rra_cli.report.spectra import spectrum_figure
 from rra_cli.report.style import file_name
 from rra_cli.report.training_curves import training_figure
+from rra_cli.report.transfer import transfer_figure
 from rra_cli.report.twonn_fit import fit_check, mu_distribution
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def plots(run: Run) -> Iterator[Plot]:
     yield from _curves(run)
     yield from _maps(run)
     yield from _mu(run)
+    yield from _spectra(run)
     yield Plot(
         "training_curves",
         "Training",
@@ -52,6 +55,7 @@ def plots(run: Run) -> Iterator[Plot]:
         partial(training_figure, run),
     )
     yield from _milestones(run)
+    yield from _transfer(run)
     yield from _classes(run)
 
 
@@ -70,7 +74,7 @@ def _curves(run: Run) -> Iterator[Plot]:
         notes = [known.reading]
         if run.has_chance(metric):
             notes.append("Dotted: chance level.")
-        if known.component == CLASS_SIMILARITY.component:
+        if known.component in BESIDE_ACCURACY:
             notes.append("Stars: accuracy of the network itself.")
         yield Plot(
             file_name(metric, "curve"),
@@ -156,6 +160,21 @@ def _mu(run: Run) -> Iterator[Plot]:
         )
 
 
+def _spectra(run: Run) -> Iterator[Plot]:
+    if run.tables.spectra is None:
+        return
+    for metric in (str(metric) for metric in run.tables.spectra["metric"].unique()):
+        for view in _measured(run):
+            here = (run.main_checkpoint, *view)
+            yield Plot(
+                file_name(metric, "spectrum", *_parts(run, *here)),
+                f"Spectrum of the covariance ({run.term(metric).short}){_where(run, *here)}",
+                "Eigenvalues of each layer's covariance, largest first, divided by the largest. Behind a cliff dimensions "
+                "have collapsed: the layer does not use them.",
+                partial(spectrum_figure, run, metric, *here),
+            )
+
+
 def _milestones(run: Run) -> Iterator[Plot]:
     if len(trained_checkpoints(run)) < FEWEST:
         return
@@ -168,6 +187,17 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 "Maps: layers by epoch (epoch 0 is the random initialisation). Curves: chosen layers over the epochs.",
                 partial(milestone_figure, run, metric, variant),
             )
+    for metric in (*(("nnls",) if run.tables.nnls is not None else ()), *run.pair_metrics):
+        short = LAYER_SIMILARITY.short if metric == "nnls" else run.term(metric).short
+        for variant in run.variants:
+            pooled = f", {variant.title}" if len(run.variants) > 1 else ""
+            yield Plot(
+                file_name(metric, "to_last", variant.slug if len(run.variants) > 1 else ""),
+                f"{short} of every layer to itself at the last checkpoint{pooled}",
+                "How much of a layer's final neighbourhoods is there already, by epoch: layers that reach 1 early have "
+                "settled. Maps: layers by epoch; curves: chosen layers.",
+                partial(to_last_figure, run, metric, variant),
+            )
     if len(run.checkpoints) > FEW_CHECKPOINTS and run.tables.nnls is not None:
         for split, variant in _measured(run):
             yield Plot(
@@ -177,6 +207,17 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 "neighbourhoods together.",
                 partial(nnls_sheet, run, split, variant),
             )
+
+
+def _transfer(run: Run) -> Iterator[Plot]:
+    if run.tables.transfer is not None:
+        yield Plot(
+            "transfer",
+            "Probes on other data sets",
+            "Accuracy of the probes with the encoder as it was trained here, fitted to the other data set's training "
+            "split and judged by its test split; dotted: chance level.",
+            partial(transfer_figure, run),
+        )
 
 
 def _classes(run: Run) -> Iterator[Plot]:

@@ -4,6 +4,9 @@ These names are a contract with whoever reads the tables: columns are added at t
 
 `k` is in every table the number of neighbours that was asked for (`neighbors.k`, or its default), so that rows of
 different tables meet; a metric may read fewer of them (TwoNN two, whatever k is).
+
+`dataset` is empty in the rows of the experiment's own data set, and names one of `transfer` in those of another; such
+rows have no k, as no graphs are made there. Probes, which are fitted to the training split, stand in rows of `test`.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column
 # Kinds of columns; every other one holds float64, with an empty cell for NaN.
 WHOLE = frozenset(
     {"epoch", "index", "scale", "scale_a", "scale_b", "subset", "n_samples", "n_features", "k", "n_used", "sample_id"}
+    | {"rank"}
 )
 # How the graph was searched that the row's numbers rest on, and its measured recall (1 where it is exact).
 SEARCH = ("engine", "recall")
 SEARCH_PAIR = tuple(f"{column}_{side}" for side in ("a", "b") for column in SEARCH)
 TEXT = (
     frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "stage", *PAIR})
-    | {"engine", "engine_a", "engine_b", "search", "start"}
+    | {"engine", "engine_a", "engine_b", "search", "start", "dataset"}
 ) - WHOLE
 # What compared engines are held against; none of them has this name.
 EXACT = "exact"
@@ -52,14 +56,21 @@ class Table:
 
 TABLES = {
     # One row per layer, one column per metric; `stage` names the group of layers that a layer belongs to.
-    "layers": Table((*COMMON, "n_features", "k"), (*_LAYER_KEY, "k"), open=True, trailing=("stage", *SEARCH)),
+    "layers": Table(
+        (*COMMON, "n_features", "k"),
+        (*_LAYER_KEY, "k", "dataset"),
+        open=True,
+        trailing=("stage", *SEARCH, "dataset"),
+    ),
     # Tidy: one row per layer and metric.
     "metrics": Table(
-        (*COMMON, "k", "metric", "value", "std_error", "chance", "n_used", "reason", "engine", "recall"),
-        (*_LAYER_KEY, "k", "metric", "engine"),
+        (*COMMON, "k", "metric", "value", "std_error", "chance", "n_used", "reason", "engine", "recall", "dataset"),
+        (*_LAYER_KEY, "k", "metric", "engine", "dataset"),
+        optional=frozenset({"dataset"}),
         measured="value",
     ),
-    # One row per ordered pair of layers, the diagonal included.
+    # One row per ordered pair of layers of one checkpoint, the diagonal included; and one per layer and earlier
+    # checkpoint (a) with the same layer at the last one (b).
     "nnls": Table(
         (*PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason", *SEARCH_PAIR),
         (*PAIR, "subset", "n_samples", "k"),
@@ -75,6 +86,8 @@ TABLES = {
     ),
     # Quantiles of the ratio of each sample's second to its first neighbour distance.
     "mu": Table((*COMMON, "quantile", "mu", *SEARCH), (*_LAYER_KEY, "quantile"), optional=frozenset(SEARCH)),
+    # Eigenvalues of the covariance of a layer, the largest at rank 1; beyond rank 64 some of them, evenly in log(rank).
+    "spectra": Table((*COMMON, "metric", "rank", "eigenvalue"), (*_LAYER_KEY, "metric", "rank")),
     "per_class": Table(
         (*COMMON, "k", "metric", "class", "value", "chance", "n_used", *SEARCH),
         (*_LAYER_KEY, "k", "metric", "class"),
@@ -102,7 +115,9 @@ SEARCH_TIMES_COLUMNS = (*COMMON, "n_features", "k", "search", "start", *SEARCH, 
 
 # Values by sample, `per_sample/<metric>.parquet`: of a metric of layers, and of one of pairs of layers.
 PER_SAMPLE = Table(
-    ("sample_id", *COMMON, "k", "value", *SEARCH), ("sample_id", *_LAYER_KEY, "k"), optional=frozenset(SEARCH)
+    ("sample_id", *COMMON, "k", "value", *SEARCH, "dataset"),
+    ("sample_id", *_LAYER_KEY, "k", "dataset"),
+    optional=frozenset({*SEARCH, "dataset"}),
 )
 PER_SAMPLE_PAIRS = Table(
     ("sample_id", *PAIR, "subset", "n_samples", "k", "value", *SEARCH_PAIR),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a run; those that were not asked for are None. Columns and kinds are those of `schema`."""
+    """The tables of a run; those that were not asked for are None. Columns and kinds are those of `schema`.
+
+    transfer: the rows of metrics.csv of other data sets, once `apart` has taken them out of `layers` and `metrics`.
+    """
 
     layers: pd.DataFrame
     metrics: pd.DataFrame
@@ -26,8 +29,24 @@ class Tables:
     pairs: pd.DataFrame | None = None
     mu: pd.DataFrame | None = None
     per_class: pd.DataFrame | None = None
+    spectra: pd.DataFrame | None = None
     class_neighbors: pd.DataFrame | None = None
     engines: pd.DataFrame | None = None
+    transfer: pd.DataFrame | None = None
+
+
+def apart(tables: Tables) -> Tables:
+    """The experiment's own data set in `layers` and `metrics`, and what was measured on others in `transfer`."""
+    other = tables.metrics["dataset"] != ""
+    layers = tables.layers
+    own = layers[layers["dataset"] == ""] if "dataset" in layers else layers
+    found = tables.metrics[other].reset_index(drop=True) if other.any() else None
+    return replace(
+        tables,
+        layers=own.reset_index(drop=True),
+        metrics=tables.metrics[~other].reset_index(drop=True),
+        transfer=found,
+    )
 
 
 def read_tables(run_folder: Path) -> Tables:

@@ -56,9 +56,10 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
 
 def captures_of(walk: Walk) -> list[LayerCapture]:
     """What is read for a walk's measurements, each once."""
-    graphs = dict.fromkeys(graph for target in walk.targets for graph in target.needs)
-    captures = dict.fromkeys(capture for graph in graphs for capture in graph.needs)
-    return [capture for capture in captures if isinstance(capture, LayerCapture)]
+    needs = dict.fromkeys(need for target in walk.targets for need in target.needs)
+    # Of a graph, which its metrics read; or of the metric itself.
+    behind = dict.fromkeys(stage for need in needs for stage in (need, *need.needs))
+    return [stage for stage in behind if isinstance(stage, LayerCapture)]
 
 
 def _by_walk(missing: Missing, layout: Layout) -> list[list[LayerCapture]]:

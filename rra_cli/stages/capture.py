@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -28,7 +28,10 @@ VERSION = 1
 
 
 class CapturePass:
-    """The forward pass of one checkpoint over one split. Without a training it is layer 0: the images themselves."""
+    """The forward pass of one checkpoint over one split. Without a training it is layer 0: the images themselves.
+
+    heads: the modules among its layers that belong to the method's projector and predictor, behind the encoder.
+    """
 
     def __init__(
         self,
@@ -40,10 +43,12 @@ class CapturePass:
         batch_size: int,
         dtype: str,
         projection: Projection | None = None,
+        heads: frozenset[str] = frozenset(),
     ) -> None:
         self.images, self.split = images, split
         self.training, self.checkpoint = training, checkpoint
         self.batch_size, self.dtype, self.projection = batch_size, dtype, projection
+        self.heads = heads
         self.layers: list[LayerCapture] = []
 
     @cached_property
@@ -70,14 +75,15 @@ class CapturePass:
                 return
             needed = sum(layer.n_bytes for layer in todo) - store.held(self.spec)
             check_disk(store.root, needed, f"capturing {len(todo)} layers")
-            if self.training is None or self.checkpoint is None:
-                module: torch.nn.Module = torch.nn.Identity()
-            else:
-                module = self.training.load(store, self.checkpoint).module.to(context.device)
-            requests = {Request(layer.point.layer, layer.point.module, layer.point.pooling): layer for layer in todo}
+            module, reference = self._network(store, todo)
+            module.to(context.device)
+            requests = {
+                Request(layer.point.layer, reference(layer.point.module), layer.point.pooling): layer for layer in todo
+            }
             n_samples = self.images.n_measured(self.split)
             where = "" if self.checkpoint is None else f" of {self.checkpoint.label}"
-            title = f"capture {len(todo)} layers{where}, {self.split}"
+            other = "" if self.images.like is None else f" of {self.images.dataset.name}"
+            title = f"capture {len(todo)} layers{where}, {self.split}{other}"
             with context.reporter.task(title) as progress, ieee_float32():
                 captured = stream(
                     module,
@@ -100,6 +106,15 @@ class CapturePass:
                 work.publish(
                     result.path.parent.relative_to(work.path).as_posix(), spec=point.activations, details=details
                 )
+
+    def _network(self, store: Store, layers: Sequence[LayerCapture]) -> tuple[torch.nn.Module, Callable[[str], str]]:
+        """What is run for these layers, and what it calls each layer's module."""
+        if self.training is None or self.checkpoint is None:
+            return torch.nn.Identity(), str
+        if any(layer.point.module in self.heads for layer in layers):
+            headed = self.training.load_headed(store, self.checkpoint)
+            return headed, headed.reference
+        return self.training.load(store, self.checkpoint).module, str
 
     def _inputs(self, start: int, stop: int, *, device: str) -> torch.Tensor:
         return self.images.batches(self.split, start, stop, device)

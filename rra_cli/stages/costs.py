@@ -6,8 +6,10 @@ They are orders of magnitude for a person who decides whether to start a run now
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
+from rra_cli.methods.method import Batch, Objective
 from rra_cli.neighbors.cost_model import exact_bytes, exact_seconds, nn_descent_bytes, nn_descent_seconds
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.stage import Cost
@@ -15,6 +17,7 @@ from rra_cli.stages.stage import Cost
 if TYPE_CHECKING:
     from torch import nn
 
+    from rra_cli.models.encoder import Encoder
     from rra_cli.stages.capture import LayerCapture
     from rra_cli.stages.graph import GraphStage
     from rra_cli.stages.train import TrainStage
@@ -26,15 +29,18 @@ DISK_BYTES = 3.0e8
 
 
 def training(stage: TrainStage) -> Cost:
-    """Three forward passes' worth a step, one per evaluated sample."""
+    """The operations of all steps, as counted on a step of the method, and a forward pass per evaluated sample.
+
+    Batches that are accumulated for a step cost what they cost alone; several processes share them.
+    """
     if not stage.method.trains:
         return Cost(seconds=1.0, disk_bytes=stage.weight_bytes)
-    dataset = stage.images.dataset
+    dataset, epochs = stage.images.dataset, stage.method.epochs
     n_train = dataset.train_size or dataset.sizes["train"]
-    flops = stage.forward_flops
-    passes = stage.method.epochs * (3 * n_train + dataset.sizes["test"])
+    steps = epochs * n_train * stage.step_flops / stage.method.ranks
+    looks = epochs * dataset.sizes["test"] * stage.forward_flops
     return Cost(
-        seconds=passes * flops / TRAINING_FLOPS,
+        seconds=steps / TRAINING_FLOPS + looks / FORWARD_FLOPS,
         memory_bytes=6 * stage.weight_bytes + n_train * _input_bytes(stage),
         disk_bytes=(len(stage.entries) + 3) * stage.weight_bytes,
     )
@@ -64,6 +70,16 @@ def graph(stage: GraphStage) -> Cost:
     return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=n * k * 12)
 
 
+def reading(n: int, d: int) -> Cost:
+    """A metric of a layer's activations: read once, and a decomposition of its smaller side."""
+    return Cost(seconds=2.0 * n * d * min(n, d) / FORWARD_FLOPS + 4.0 * n * d / DISK_BYTES, memory_bytes=8 * n * d)
+
+
+def comparing(pairs: float, n: int, k: int) -> float:
+    """Seconds for the overlap of so many pairs of neighbour graphs."""
+    return pairs * n * k * 2e-8
+
+
 def forward_flops(module: nn.Module, input_shape: Sequence[int]) -> float:
     """Operations of one sample's forward pass, counted on the architecture itself (a multiply-add is two)."""
     import torch
@@ -73,6 +89,23 @@ def forward_flops(module: nn.Module, input_shape: Sequence[int]) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.zeros(1, *input_shape))
     return float(counter.get_total_flops())
+
+
+def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int], n_views: int) -> float:
+    """Operations of one sample in a step: forward and backward passes of all views through network and heads.
+
+    Counted on a batch of four, so what grows with the square of a batch (similarities of all pairs) is left out.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    n = 4
+    images = torch.linspace(0, 1, n * prod(input_shape)).view(n, *input_shape)
+    batch = Batch((images,) * n_views, torch.tensor([0, 0, 1, 1]), torch.arange(n))
+    encoder.module.train()
+    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+        objective.train().loss(encoder.module, batch)[0].backward()
+    return float(counter.get_total_flops()) / n
 
 
 def _input_bytes(stage: TrainStage) -> int:

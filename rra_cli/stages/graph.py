@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +26,11 @@ from rra_cli.stages.point import Point
 from rra_cli.stages.preprocessing import searchable
 from rra_cli.stages.shards import Shards
 from rra_cli.stages.stage import Context, Cost, Stage, ensure
+from rra_cli.stages.view import LayerView, Source
 
 VERSION = 1
 UNAVAILABLE = "unavailable.json"
 APPROXIMATE = "approximate.json"  # the recall that was too low, beside the exact graph that took its place
-
-
-class Source(Protocol):
-    """Where the activations of a point come from: a capture, or a user's file."""
-
-    @property
-    def n_features(self) -> int: ...
-
-    def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
-        """`(n, features)`, and the reason why they cannot be searched ("" when they can)."""
 
 
 class GraphStage(Stage):
@@ -161,13 +151,13 @@ class GraphStage(Stage):
             yield found
 
     def open(self, context: Context) -> tuple[NDArray[np.floating], str]:
-        """The activations; captured again where another run freed them between the look and the opening."""
-        for _ in range(3):
-            if self.capture is not None:
-                ensure(self.capture, context)
-            with suppress(ArtifactGoneError):
-                return self.source.open(context.store)
-        return self.source.open(context.store)
+        """The activations, and why they cannot be searched."""
+        return self.view.open(context)
+
+    @property
+    def view(self) -> LayerView:
+        """What is searched."""
+        return LayerView(self.point, self.source, self.capture)
 
     def _time_file(self, store: Store) -> Path:
         """Not part of the artifact: equal graphs are equal to the byte. It may be deleted at any time."""

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     import torch
 
 
-class Images:
-    """A data set and its measured and trained samples; nothing is read before it is asked for."""
+# Of `data/resize.py: fit`: raised when it gives other pixels.
+FIT = 1
 
-    def __init__(self, dataset: ImageDataset) -> None:
-        self.dataset = dataset
+
+class Images:
+    """A data set and its measured and trained samples; nothing is read before it is asked for.
+
+    like: the data set that a network was trained on, where it is to look at this one: images get its shape (resized,
+    grey or colour as needed) and its normalisation.
+    """
+
+    def __init__(self, dataset: ImageDataset, like: ImageDataset | None = None) -> None:
+        self.dataset, self.like = dataset, like
         self._measured: dict[Split, Samples] = {}
 
     @cached_property
@@ -37,11 +45,13 @@ class Images:
     def measured(self, split: Split) -> Samples:
         """The samples whose layers are looked at."""
         if split not in self._measured:
-            self._measured[split] = load_measured(self.dataset, split)
+            samples = load_measured(self.dataset, split)
+            self._measured[split] = samples if self.like is None else _fitted(samples, self.like)
         return self._measured[split]
 
     def check(self, store: Store, reporter: Reporter) -> None:
         """Reads what is measured. Raises `UserError` for a draw that the data cannot give, before hours of training."""
+        self.dataset.prepare(reporter)
         for split in self.dataset.splits:
             self.measured(split)
 
@@ -64,7 +74,8 @@ class Images:
         from rra_cli.data.normalise import normalise_tensor
 
         images = torch.from_numpy(self.measured(split).images[start:stop]).to(device)
-        return normalise_tensor(images, self.dataset.mean, self.dataset.std)
+        shown_as = self.dataset if self.like is None else self.like
+        return normalise_tensor(images, shown_as.mean, shown_as.std)
 
     def class_names(self, classes: NDArray[np.int64]) -> list[str]:
         """What the classes are called in tables."""
@@ -75,9 +86,20 @@ class Images:
         return self.dataset.checksums()
 
     def measured_identity(self, split: Split) -> dict[str, Any]:
-        """What decides which samples are measured."""
-        return measured_identity(self.dataset, split)
+        """What decides which samples are measured, and as what the network sees them."""
+        identity = measured_identity(self.dataset, split)
+        if self.like is not None:
+            shape, mean, std = self.like.input_shape, self.like.mean, self.like.std
+            identity["like"] = {"version": FIT, "input_shape": list(shape), "mean": list(mean), "std": list(std)}
+        return identity
 
     def training_identity(self) -> dict[str, Any]:
         """What decides which samples are trained on."""
         return training_identity(self.dataset)
+
+
+def _fitted(samples: Samples, like: ImageDataset) -> Samples:
+    """The samples with images of the shape that a network takes."""
+    from rra_cli.data.resize import fit
+
+    return fit(samples, like.input_shape)

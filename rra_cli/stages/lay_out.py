@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import Experiment
-from rra_cli.data.dataset import ImageDataset, Split
+from rra_cli.core.spec import Spec
+from rra_cli.data.dataset import SPLITS, ImageDataset, Split
 from rra_cli.errors import UserError, did_you_mean
 from rra_cli.stages.capture import CapturePass, LayerCapture
 from rra_cli.stages.engines import LayerEngines, engine_notes
-from rra_cli.stages.files import FileSource, UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
 from rra_cli.stages.keys import activations_spec, graph_k, graph_spec, neighbors_of
+from rra_cli.stages.lay_out_files import lay_out_files
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import Labelling
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.preprocessing import preprocessing_notes, projection_notes
 from rra_cli.stages.shards import check_shards
 from rra_cli.stages.train import TrainStage
+from rra_cli.stages.transfer_choice import transfer_datasets, transfer_layers
+from rra_cli.stages.view import LayerView
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +47,7 @@ def lay_out(experiment: Experiment, *, read_only: bool = False) -> Layout:
                 "use +experiment=from_activations to measure your files, or leave activations.path out",
             )
         return _ImageLayout(experiment, experiment.dataset).layout
-    return _lay_out_files(experiment, read_only)
+    return lay_out_files(experiment, read_only)
 
 
 class _ImageLayout:
@@ -51,6 +55,7 @@ class _ImageLayout:
 
     def __init__(self, experiment: Experiment, dataset: ImageDataset) -> None:
         from rra_cli.activations.stream import Request, feature_shapes
+        from rra_cli.models.headed import Headed, head_layers
 
         self.experiment, self.dataset, self.images = experiment, dataset, Images(dataset)
         if experiment.method.trains:
@@ -58,32 +63,83 @@ class _ImageLayout:
         self.training = TrainStage(
             experiment.model, experiment.method, experiment.augment, experiment.optimizer, experiment.seed, self.images
         )
+        self.training.check()
         encoder = self.training.fresh_encoder()
         self.named: dict[str, Layer] = {layer.module: layer for layer in encoder.layers}
         self.modules = _ordered_modules(
             encoder.module, list(self.named), experiment.activations.layers, dataset.input_shape
         )
+        heads = self.training.fresh_heads() if experiment.activations.heads else {}
+        check_heads(heads, encoder.module)
+        self.head_layers = {layer.module: layer for layer in head_layers(heads)}
+        self.named |= self.head_layers
+        self.modules += self.head_layers
         self.requests = [
             Request(self.named[module].name if module in self.named else module, module, pooling)
             for pooling in experiment.pooling.values()
             for module in self.modules
         ]
-        self.shapes = feature_shapes(encoder.module, self.requests, dataset.input_shape)
-        self.inputs: dict[tuple[Split, Pooling], LayerCapture] = {}
+        if heads:
+            headed = Headed(encoder.module, heads)
+            inner = {request: replace(request, module=headed.reference(request.module)) for request in self.requests}
+            shapes = feature_shapes(headed, list(inner.values()), dataset.input_shape)
+            self.shapes = {request: shapes[inner[request]] for request in self.requests}
+        else:
+            self.shapes = feature_shapes(encoder.module, self.requests, dataset.input_shape)
+        self.inputs: dict[tuple[str, Split, Pooling], LayerCapture] = {}
         self.layout = Layout(experiment, self.training.spec.key[:12], self.images, self.training)
-        for checkpoint in _checkpoints(self.training, experiment.activations.checkpoints):
-            for split in dataset.splits:
-                self._add(checkpoint, split)
+        checkpoints = _checkpoints(self.training, experiment.activations.checkpoints)
+        for checkpoint in checkpoints:
+            graphs = {split: self._add(checkpoint, split) for split in dataset.splits}
+            if "train" in graphs and "test" in graphs:
+                views = {split: [graph.view for graph in found] for split, found in graphs.items()}
+                self._probe(views["train"], views["test"], self.images)
+        if len(dataset.splits) == 1:
+            self.layout.without_probes(
+                f"a probe is fitted to the training split and judged by the test split, and dataset.splits is "
+                f"[{dataset.splits[0]}]: use dataset.splits=[train,test]"
+            )
+        self.layout.compare_with_last()
+        self._transfer(checkpoints, encoder.representation)
+        self.layout.notes += method_notes(experiment, heads)
         self.layout.notes += projection_notes(self.layout.captures)
         self.layout.notes += engine_notes(experiment.neighbors, self.layout.graphs)
         self.layout.notes += preprocessing_notes(self.layout.graphs)
 
-    def _add(self, checkpoint: Checkpoint, split: Split) -> None:
+    def _transfer(self, checkpoints: Sequence[Checkpoint], representation: str) -> None:
+        """The probes of other data sets, at the layers that were asked for."""
+        layers = transfer_layers(self.experiment, [request.layer for request in self.requests], representation)
+        for name, dataset in transfer_datasets(self.experiment).items():
+            images = self.layout.others[name] = Images(dataset, like=self.dataset)
+            for checkpoint in checkpoints:
+                train, test = (self._views(name, images, checkpoint, split, layers) for split in SPLITS)
+                self._probe(train, test, images)
+
+    def _probe(self, train: Sequence[LayerView], test: Sequence[LayerView], images: Images) -> None:
+        labellings = tuple(Labelling({}, partial(images.labels, split)) for split in SPLITS)
+        self.layout.probe(train, test, (labellings[0], labellings[1]), len(images.dataset.class_names))
+
+    def _views(
+        self, name: str, images: Images, checkpoint: Checkpoint, split: Split, layers: Sequence[str]
+    ) -> list[LayerView]:
+        """Layers at one checkpoint, on one split of another data set."""
+        network_pass = self._pass(images, split, checkpoint)
+        views = []
+        for request in self.requests:
+            if request.layer in layers:
+                activations = self._activations(request, images, checkpoint, split)
+                # Nothing is searched there: there are neither neighbours nor a graph of its own.
+                point = self._point(request, images, checkpoint, split, 0, activations, activations, name)
+                capture = self._capture(point, request, network_pass)
+                views.append(LayerView(point, capture, capture))
+        return views
+
+    def _add(self, checkpoint: Checkpoint, split: Split) -> list[GraphStage]:
         """Everything that is measured at one checkpoint on one split."""
         experiment, n_samples = self.experiment, self.images.n_measured(split)
         k = neighbors_of(experiment.neighbors.k, n_samples, len(self.dataset.class_names))
         check_shards(experiment.neighbors, n_samples)
-        network_pass = self._pass(split, checkpoint)
+        network_pass = self._pass(self.images, split, checkpoint)
         engines = LayerEngines(experiment.neighbors, n_samples, graph_k(experiment, k))
         graphs = []
         for request in self.requests:
@@ -91,93 +147,99 @@ class _ImageLayout:
             projection = experiment.activations.projection
             n_features = width if projection is None else projection.width(width)
             engine, start = engines.of(request.pooling, n_features)
-            activations = activations_spec(
-                experiment.activations, self.images, split, request, width, self.training, checkpoint
-            )
-            point = Point(
-                checkpoint=checkpoint,
-                split=split,
-                layer=request.layer,
-                index=self.modules.index(request.module),
-                module=request.module,
-                stage=self.named[request.module].stage if request.module in self.named else "",
-                pooling=request.pooling,
-                n_samples=n_samples,
-                k=k,
-                activations=activations,
-                graph=graph_spec(engine, activations, engines.k, None if start is None else start.point.graph),
-            )
+            activations = self._activations(request, self.images, checkpoint, split)
+            searched = graph_spec(engine, activations, engines.k, None if start is None else start.point.graph)
+            point = self._point(request, self.images, checkpoint, split, k, activations, searched)
             capture = self._capture(point, request, network_pass)
             graph = GraphStage(point, capture, capture, engine, engines.k, start)
             engines.add(graph)
-            capture.readers.append(graph)
             graphs.append(graph)
         self.layout.measure(graphs, k, Labelling({}, partial(self.images.labels, split)))
+        if self.layout.reads_graphs:
+            for graph in graphs:
+                assert isinstance(graph.capture, LayerCapture)
+                graph.capture.readers.append(graph)
+        return graphs
+
+    def _activations(self, request: Request, images: Images, checkpoint: Checkpoint, split: Split) -> Spec:
+        config, width = self.experiment.activations, math.prod(self.shapes[request])
+        return activations_spec(config, images, split, request, width, self.training, checkpoint)
+
+    def _point(
+        self,
+        request: Request,
+        images: Images,
+        checkpoint: Checkpoint,
+        split: Split,
+        k: int,
+        activations: Spec,
+        graph: Spec,
+        dataset: str = "",
+    ) -> Point:
+        return Point(
+            checkpoint=checkpoint,
+            split=split,
+            layer=request.layer,
+            index=self.modules.index(request.module),
+            module=request.module,
+            stage=self.named[request.module].stage if request.module in self.named else "",
+            pooling=request.pooling,
+            n_samples=images.n_measured(split),
+            k=k,
+            activations=activations,
+            graph=graph,
+            dataset=dataset,
+        )
 
     def _capture(self, point: Point, request: Request, network_pass: CapturePass) -> LayerCapture:
+        place = (point.dataset, point.split, point.pooling)
         if request.module == "":
             # Layer 0 does not depend on the network: one capture serves all checkpoints.
-            known = self.inputs.get((point.split, point.pooling))
+            known = self.inputs.get(place)
             if known is not None:
                 return known
-            network_pass = self._pass(point.split, None)
+            network_pass = self._pass(network_pass.images, point.split, None)
         capture = LayerCapture(point, network_pass, self.shapes[request])
         self.layout.captures.append(capture)
         if request.module == "":
-            self.inputs[point.split, point.pooling] = capture
+            self.inputs[place] = capture
         return capture
 
-    def _pass(self, split: Split, checkpoint: Checkpoint | None) -> CapturePass:
+    def _pass(self, images: Images, split: Split, checkpoint: Checkpoint | None) -> CapturePass:
         config = self.experiment.activations
         training = None if checkpoint is None else self.training
         return CapturePass(
-            self.images,
+            images,
             split,
             training=training,
             checkpoint=checkpoint,
             batch_size=config.batch_size,
             dtype=config.dtype,
             projection=config.projection,
+            heads=frozenset(self.head_layers),
         )
 
 
-def _lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
-    """The layout of a user's folder: its layers are there already."""
-    if experiment.activations.reduce is not None:
+def check_heads(heads: Mapping[str, nn.Module], encoder: nn.Module) -> None:
+    """Raises `UserError` where a module of the encoder has the name of a head, so that layers would be mixed up."""
+    same = [name for name, _ in encoder.named_children() if name in heads]
+    if same:
         raise UserError(
-            f"activations.reduce={experiment.activations.reduce} projects layers while they are captured, "
-            "but these files are there already and are searched as they are",
-            f"leave it out, or write them anew by rra_cli.capture(..., reduce={experiment.activations.reduce})",
+            f"the network has a module named {same[0]!r}, as the method's {same[0]} is called",
+            "leave activations.heads out, or rename that module",
         )
-    files = UserFiles(experiment, read_only=read_only)
-    layout = Layout(experiment, files.key[:12], files)
-    k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)
-    check_shards(experiment.neighbors, files.n_samples)
-    engines = LayerEngines(experiment.neighbors, files.n_samples, graph_k(experiment, k))
-    graphs = []
-    for pooling in experiment.pooling.values():
-        for layer in files.layers:
-            source = FileSource(files, layer, pooling)
-            engine, start = engines.of(pooling, source.n_features)
-            point = Point(
-                checkpoint=Checkpoint("last", "last", None),
-                split=files.split,
-                layer=layer.name,
-                index=layer.index,
-                module=layer.name,
-                stage="",
-                pooling=pooling,
-                n_samples=files.n_samples,
-                k=k,
-                activations=source.spec,
-                graph=graph_spec(engine, source.spec, engines.k, None if start is None else start.point.graph),
-            )
-            graphs.append(GraphStage(point, source, None, engine, engines.k, start))
-            engines.add(graphs[-1])
-    layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
-    layout.notes += engine_notes(experiment.neighbors, layout.graphs)
-    layout.notes += preprocessing_notes(layout.graphs)
-    return layout
+
+
+def method_notes(experiment: Experiment, heads: Mapping[str, nn.Module]) -> list[str]:
+    """What is unusual about the method here."""
+    method, notes = experiment.method, []
+    if experiment.activations.heads and not heads:
+        notes.append(f"activations.heads adds no layers: method={method.name} has neither projector nor predictor")
+    if method.trains and method.n_views > 1 and experiment.augment.name == "none":
+        notes.append(
+            f"method={method.name} compares {method.n_views} views of an image, which augment=none makes equal"
+        )
+    return notes
 
 
 def _checkpoints(training: TrainStage, wanted: Sequence[str]) -> list[Checkpoint]:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.core.fields import identity_of
+from rra_cli.core.progress import Reporter
+from rra_cli.core.store import Store
 from rra_cli.data.dataset import Split
 from rra_cli.errors import UserError
-from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric
+from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric, TransferMetric
 from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.compare import Compared, check_comparison, compare
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
-from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, PairMeasure
-from rra_cli.stages.point import Point
+from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, Measurement, PairMeasure
+from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
+from rra_cli.stages.to_last import ToLast, last_of
 from rra_cli.stages.train import TrainStage
+from rra_cli.stages.transfer import TransferMeasure
+from rra_cli.stages.view import LayerView
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,23 @@ class Layout:
     """All stages of an experiment.
 
     model: 12 hex digits that name the network in tables. data: the images, or the user's files; training: None for
-    files. layers, pairs: the measurements. compared: other engines beside them. shards: one of every graph, where no
-    more than that is asked for. notes: what a person should know before they start.
+    files. others: further data sets that the network is applied to, by their names in `transfer`. layers, pairs: the
+    measurements. to_last: every layer with itself at the last checkpoint. probes: train to test, of all data sets.
+    compared: other engines beside them. shards: one of every graph, where no more than that is asked for. notes: what
+    a person should know before they start.
     """
 
     experiment: Experiment
     model: str
     data: Images | UserFiles
     training: TrainStage | None = None
+    others: dict[str, Images] = field(default_factory=dict)
     captures: list[LayerCapture] = field(default_factory=list)
     graphs: list[GraphStage] = field(default_factory=list)
     layers: list[LayerMeasure] = field(default_factory=list)
     pairs: list[PairMeasure] = field(default_factory=list)
+    to_last: list[ToLast] = field(default_factory=list)
+    probes: list[TransferMeasure] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     shards: list[ShardStage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -57,13 +67,20 @@ class Layout:
         """All stages, each after what it needs."""
         training = [] if self.training is None else [self.training]
         others = [stage for each in self.compared for stage in (*each.graphs, *each.measures)]
-        return [*training, *self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs, *others]
+        own = [*self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs, *self.to_last, *self.probes]
+        return [*training, *own, *others]
 
     @property
-    def targets(self) -> Sequence[LayerMeasure | PairMeasure | ShardStage]:
+    def targets(self) -> Sequence[Measurement | ShardStage]:
         """What a run is for: all measurements, or one shard of every graph."""
         others = [stage for each in self.compared for stage in each.measures]
-        return self.shards or [*self.layers, *self.pairs, *others]
+        return self.shards or [*self.layers, *self.pairs, *self.to_last, *self.probes, *others]
+
+    @property
+    def reads_graphs(self) -> bool:
+        """Whether anything looks at neighbour graphs: probes and metrics of activations alone do without."""
+        metrics = self.experiment.metrics.metrics.values()
+        return bool(self.shards) or any("graph" in metric.inputs for metric in metrics)
 
     @property
     def frees(self) -> bool:
@@ -72,12 +89,37 @@ class Layout:
 
     @property
     def walks(self) -> list[Walk]:
-        """The targets of every checkpoint and split, checkpoint by checkpoint."""
-        places = dict.fromkeys((graph.point.checkpoint.label, graph.point.split) for graph in self.graphs)
-        return [self._walk(_at(*place), " · ".join(place)) for place in places]
+        """The targets of every checkpoint and split, checkpoint by checkpoint, then those of the other data sets.
 
-    def _walk(self, here: Callable[[Point], bool], title: str) -> Walk:
-        return Walk(title, [stage for stage in self.targets if here(stage.graphs[0].point)])
+        Probes look at both splits, which then make one walk.
+        """
+        probed = any(not probe.point.dataset for probe in self.probes)
+        splits = list(dict.fromkeys(graph.point.split for graph in self.graphs))
+        parts: list[str] = [", ".join(splits)] if probed else [*splits]
+        parts += self.others
+        checkpoints = dict.fromkeys(graph.point.checkpoint.label for graph in self.graphs)
+        found: dict[tuple[str, str], list[Stage]] = {(label, part): [] for label in checkpoints for part in parts}
+        for target in self.targets:
+            point = target.point if isinstance(target, Measurement) else target.graphs[0].point
+            part = point.dataset or (parts[0] if probed else point.split)
+            found[point.checkpoint.label, part].append(target)
+        return [Walk(f"{label} · {part}", targets) for (label, part), targets in found.items() if targets]
+
+    def images(self, point: Point) -> Images | UserFiles:
+        """The data set that a point belongs to."""
+        return self.others[point.dataset] if point.dataset else self.data
+
+    def check(self, store: Store, reporter: Reporter) -> None:
+        """Reads what is measured of all data sets. Raises `UserError` where it is not what it must be."""
+        for data in (self.data, *self.others.values()):
+            data.check(store, reporter)
+
+    def checksums(self) -> dict[str, str]:
+        """Of every file that is read; those of other data sets with their names."""
+        found = self.data.checksums()
+        for name, images in self.others.items():
+            found |= {f"{name}/{file}": checksum for file, checksum in images.checksums().items()}
+        return found
 
     def measure(self, graphs: Sequence[GraphStage], k: int, labelling: Labelling | None) -> None:
         """Adds the graphs of one checkpoint and split with all their metrics.
@@ -94,10 +136,14 @@ class Layout:
         before = len(self.layers), len(self.pairs)
         keep = self.experiment.metrics.per_sample
         for key, metric in self.experiment.metrics.metrics.items():
+            if isinstance(metric, TransferMetric):
+                continue  # of both splits: `probe`
             if "labels" in metric.inputs and labelling is None:
                 self.notes.append(f"{key} is left out: there are no labels (labels.npy)")
             elif isinstance(metric, LayerMetric):
-                self.layers.append(LayerMeasure(key, metric, graphs, k, labelling or NO_LABELS, keep))
+                # What reads activations is measured layer by layer, so that layer 0 is read once for all checkpoints.
+                rows = [[graph] for graph in graphs] if "activations" in metric.inputs else [graphs]
+                self.layers += [LayerMeasure(key, metric, row, k, labelling or NO_LABELS, keep) for row in rows]
             elif isinstance(metric, LayerPairMetric):
                 same = [pair.key for pair in self.pairs if pair.key != key and _equal(pair.metric, metric)]
                 if same:
@@ -109,13 +155,63 @@ class Layout:
                     row = [graph for graph in graphs if graph.point.pooling == pooling]
                     self.pairs.append(PairMeasure(key, metric, row, k, keep))
         measures: list[LayerMeasure | PairMeasure] = [*self.layers[before[0] :], *self.pairs[before[1] :]]
+        self._read_by(measures)
+        measures = [measure for measure in measures if "activations" not in measure.metric.inputs]
         self.compared += compare(comparison, graphs, measures, k, labelling or NO_LABELS)
+
+    def probe(
+        self,
+        train: Sequence[LayerView],
+        test: Sequence[LayerView],
+        labellings: tuple[Labelling, Labelling],
+        n_classes: int,
+    ) -> None:
+        """Adds all probes of the same layers of both splits at one checkpoint, a layer's one after the other."""
+        keep, dataset = self.experiment.metrics.per_sample, train[0].point.dataset
+        found = []
+        for key, metric in self.experiment.metrics.metrics.items():
+            if isinstance(metric, TransferMetric) and metric.n_train > train[0].point.n_samples:
+                raise UserError(
+                    f"metrics.{key} needs {metric.n_train:,} training samples, but only {train[0].point.n_samples:,} "
+                    f"are measured{f' of transfer.{dataset}' if dataset else ''}",
+                    f"use a smaller metrics.{key}.k, or a larger {f'transfer.{dataset}' if dataset else 'dataset'}"
+                    ".n_samples",
+                )
+        for one, other in zip(train, test, strict=True):
+            for key, metric in self.experiment.metrics.metrics.items():
+                if isinstance(metric, TransferMetric):
+                    found.append(TransferMeasure(key, metric, one, other, labellings, n_classes, keep))
+        self._read_by(found)
+        self.probes += found
+
+    def without_probes(self, why: str) -> None:
+        """Notes that probes are left out."""
+        for key, metric in self.experiment.metrics.metrics.items():
+            if isinstance(metric, TransferMetric):
+                self.notes.append(f"{key} is left out: {why}")
+
+    def compare_with_last(self) -> None:
+        """Adds the similarity of every layer to itself at the last checkpoint, where there are earlier ones."""
+        last = last_of(list(dict.fromkeys(graph.point.checkpoint for graph in self.graphs)))
+        if last is None:
+            return
+        here: dict[tuple[Checkpoint, Split], list[GraphStage]] = {}
+        for graph in self.graphs:
+            here.setdefault((graph.point.checkpoint, graph.point.split), []).append(graph)
+        for key, metric in self.experiment.metrics.metrics.items():
+            if isinstance(metric, LayerPairMetric):
+                for (checkpoint, split), graphs in here.items():
+                    if checkpoint.epoch is not None and checkpoint.label not in (last.label, "best"):
+                        self.to_last.append(ToLast(key, metric, graphs, here[last, split], graphs[0].point.k))
+
+    def _read_by(self, stages: Sequence[Stage]) -> None:
+        """Tells the captures who reads them."""
+        for stage in stages:
+            for need in stage.needs:
+                if isinstance(need, LayerCapture):
+                    need.readers.append(stage)
 
 
 def _equal(one: Metric, other: Metric) -> bool:
     """Whether two metrics give the same results."""
     return identity_of(one) == identity_of(other)
-
-
-def _at(checkpoint: str, split: Split) -> Callable[[Point], bool]:
-    return lambda point: point.checkpoint.label == checkpoint and point.split == split

@@ -23,7 +23,8 @@ class Point:
     """One layer, seen at one checkpoint, on one split, at one pooling scale.
 
     index: the layer's position among all layers. module: its dotted name ("" for the input). stage: its resolution
-    stage. k: neighbours per sample that are asked for. activations, graph: what is stored for it.
+    stage. k: neighbours per sample that are asked for. activations, graph: what is stored for it. dataset: name of
+    another data set in `transfer`, of which graphs are not made; "" for the experiment's own.
     """
 
     checkpoint: Checkpoint
@@ -37,16 +38,21 @@ class Point:
     k: int
     activations: Spec
     graph: Spec
+    dataset: str = ""
 
     @property
     def title(self) -> str:
         """How a person finds it again."""
-        return f"{self._layer} · {self.checkpoint.label} · {self.split}"
+        return f"{self._layer} · {self.checkpoint.label} · {self._split}"
 
     @property
     def data_title(self) -> str:
         """The same for its data, which at layer 0 is that of all checkpoints."""
-        return self.title if self.module else f"{self._layer} · {self.split}"
+        return self.title if self.module else f"{self._layer} · {self._split}"
+
+    @property
+    def _split(self) -> str:
+        return f"{self.split} of {self.dataset}" if self.dataset else self.split
 
     @property
     def _layer(self) -> str:

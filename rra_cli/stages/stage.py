@@ -28,7 +28,8 @@ class Cost:
 class Context:
     """Where a stage is built: the store, the machine and whoever watches.
 
-    devices: on which graphs may be searched at the same time; empty where there is no other than `device`.
+    devices: on which graphs may be searched at the same time; empty where there is no other than `device`. save_every:
+    seconds between two saves of a training.
     """
 
     store: Store
@@ -36,6 +37,7 @@ class Context:
     device: str
     memory: int | None
     devices: tuple[str, ...] = ()
+    save_every: float = 60.0
 
 
 class Stage(ABC):

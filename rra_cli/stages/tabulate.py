@@ -17,6 +17,8 @@ from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
+from rra_cli.stages.to_last import ToLast
+from rra_cli.stages.transfer import TransferMeasure
 
 Rows = list[dict[str, Any]]
 
@@ -29,9 +31,13 @@ class Tabulator:
     def __init__(self, layout: Layout, store: Store) -> None:
         self.layout, self.store = layout, store
         self._layers = [(stage, stage.load(store)) for stage in layout.layers]
-        self._pairs = [(stage, stage.load(store)) for stage in layout.pairs]
+        pairs: list[PairMeasure | ToLast] = [*layout.pairs, *layout.to_last]
+        self._pairs = [(stage, stage.load(store)) for stage in pairs]
+        self._probes = [(stage, stage.load(store)[0]) for stage in layout.probes]
         self._searched: dict[Point, dict[str, Any]] = {
-            graph.point: {name: measured.figures[name] for name in SEARCH} for _, graph, measured in self._measured()
+            graph.point: _search(measured)
+            for stage, graph, measured in self._measured_layers()
+            if "graph" in stage.metric.inputs
         }
         # The key of the metric that nnls.csv is about: another NNLS, of other settings, is one of the pairs' metrics.
         self._nnls = next((stage.key for stage in layout.pairs if stage.metric.name == NNLS.name), None)
@@ -44,6 +50,8 @@ class Tabulator:
             "nnls": list(self._nnls_rows()),
             "mu": list(self._quantile_rows()),
         }
+        if spectra := list(self._spectrum_rows()):
+            tables["spectra"] = spectra
         if any(stage.key != self._nnls for stage in self.layout.pairs):
             tables["pairs"] = list(self._pair_rows())
         if self.layout.experiment.metrics.per_class:
@@ -73,10 +81,10 @@ class Tabulator:
         The values are mapped from the store: they take memory while they are read, not before.
         """
         blocks: dict[str, list[Block]] = {}
-        for stage, graph, measured in self._measured():
+        for stage, point, measured in self._measured():
             if PER_SAMPLE in measured.arrays:
-                columns = {**self._common(graph.point), "k": graph.point.k, **self._search(graph)}
-                blocks.setdefault(stage.key, []).append(self._block(graph.point, columns, measured))
+                columns = {**self._common(point), "k": _k(point), **_search(measured), "dataset": point.dataset}
+                blocks.setdefault(stage.key, []).append(self._block(point, columns, measured))
         return {key: in_order(found) for key, found in blocks.items()}
 
     def per_sample_pairs(self) -> dict[str, list[Block]]:
@@ -90,14 +98,21 @@ class Tabulator:
         return {key: in_order(found) for key, found in blocks.items()}
 
     def _block(self, point: Point, columns: dict[str, Any], measured: Measured) -> Block:
-        return Block(columns, self.layout.data.sample_ids(point.split), measured.arrays[PER_SAMPLE])
+        return Block(columns, self.layout.images(point).sample_ids(point.split), measured.arrays[PER_SAMPLE])
 
-    def _measured(self) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
+    def _measured_layers(self) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
         for stage, results in self._layers:
             for graph, measured in zip(stage.graphs, results, strict=True):
                 yield stage, graph, measured
 
-    def _measured_pairs(self) -> Iterator[tuple[PairMeasure, Measured]]:
+    def _measured(self) -> Iterator[tuple[LayerMeasure | TransferMeasure, Point, Measured]]:
+        """Every value of a layer, with the point whose row it stands in; probes belong to the test split."""
+        for stage, graph, measured in self._measured_layers():
+            yield stage, graph.point, measured
+        for probe, measured in self._probes:
+            yield probe, probe.point, measured
+
+    def _measured_pairs(self) -> Iterator[tuple[PairMeasure | ToLast, Measured]]:
         for stage, results in self._pairs:
             for measured in results:
                 yield stage, measured
@@ -117,23 +132,28 @@ class Tabulator:
         }
 
     def _layer_rows(self) -> Iterator[dict[str, Any]]:
-        """One row a layer, one column a metric."""
+        """One row a layer, one column a metric; those of other data sets behind the experiment's own."""
         values: dict[Point, dict[str, Any]] = {graph.point: {} for graph in self.layout.graphs}
-        for stage, graph, measured in self._measured():
-            values[graph.point][stage.key] = measured.figures["value"]
+        for stage, point, measured in self._measured():
+            row = values.setdefault(point, {})
+            row[stage.key] = measured.figures["value"]
             if measured.figures["chance"] is not None:
-                values[graph.point][f"{stage.key}_chance"] = measured.figures["chance"]
-        for graph in self.layout.graphs:
-            point = graph.point
-            row = {**self._common(point), "n_features": graph.source.n_features, "k": point.k}
-            yield {**row, **values[point], "stage": point.stage, **self._search(graph)}
+                row[f"{stage.key}_chance"] = measured.figures["chance"]
+        places = [(graph.view, self._search(graph)) for graph in self.layout.graphs]
+        others = {probe.point: probe.test for probe, _ in self._probes if probe.point.dataset}
+        places += [(view, {"engine": "", "recall": None}) for view in others.values()]
+        for view, search in places:
+            point = view.point
+            row = {**self._common(point), "n_features": view.source.n_features, "k": _k(point), **values[point]}
+            yield {**row, "stage": point.stage, **search, "dataset": point.dataset}
 
     def _metric_rows(self) -> Iterator[dict[str, Any]]:
         """One row a layer and metric."""
         names = ("value", "std_error", "chance", "n_used", "reason", "engine", "recall")
-        for stage, graph, measured in self._measured():
+        for stage, point, measured in self._measured():
             figures = {name: measured.figures[name] for name in names}
-            yield {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **figures}
+            row = {**self._common(point), "k": _k(point), "metric": stage.key, **figures}
+            yield {**row, "dataset": point.dataset}
 
     def _nnls_rows(self) -> Iterator[dict[str, Any]]:
         """One row an ordered pair of layers."""
@@ -159,7 +179,7 @@ class Tabulator:
                 common = {**self._common(graph.point), "k": graph.point.k, "search": each.search}
                 yield {**common, **row, **found_by(graph, self.store)}
 
-    def _pair(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
+    def _pair(self, stage: PairMeasure | ToLast, measured: Measured) -> dict[str, Any]:
         sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}
         columns: dict[str, Any] = {}
         for side, point in sides.items():
@@ -172,15 +192,20 @@ class Tabulator:
         return {**columns, "subset": 0, "n_samples": sides["a"].n_samples, "k": sides["a"].k}
 
     def _search(self, graph: GraphStage) -> dict[str, Any]:
-        """How a graph was searched, as its results say; where only pairs of layers were measured, as the graph says."""
+        """How a graph was searched, as its results say; where only pairs of layers were measured, as the graph says.
+
+        Where nothing reads graphs, none was searched.
+        """
         found = self._searched.get(graph.point)
+        if found is None and not self.layout.reads_graphs:
+            found = self._searched[graph.point] = {"engine": "", "recall": None}
         if found is None:
             artifact = graph.find(self.store)
             engine, recall = (graph.engine.name, None) if artifact is None else searched(artifact.path, graph.engine)
             found = self._searched[graph.point] = {"engine": engine, "recall": recall}
         return found
 
-    def _searches(self, stage: PairMeasure, measured: Measured) -> dict[str, Any]:
+    def _searches(self, stage: PairMeasure | ToLast, measured: Measured) -> dict[str, Any]:
         """The same of both sides of a pair."""
         sides = {side: self._search(stage.graphs[measured.figures[side]]) for side in ("a", "b")}
         return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
@@ -193,8 +218,17 @@ class Tabulator:
             for level, mu in zip(np.linspace(0.0, 1.0, len(quantiles)), quantiles, strict=True):
                 yield {**common, "quantile": float(level), "mu": float(mu), **self._search(graph)}
 
+    def _spectrum_rows(self) -> Iterator[dict[str, Any]]:
+        """Eigenvalues by rank, thinned out."""
+        for stage, graph, measured in self._measured_layers():
+            if "spectrum" not in measured.arrays:
+                continue
+            common, values = {**self._common(graph.point), "metric": stage.key}, measured.arrays["spectrum"]
+            for rank in shown_ranks(int(np.count_nonzero(~np.isnan(values)))):
+                yield {**common, "rank": rank, "eigenvalue": float(values[rank - 1])}
+
     def _class_rows(self) -> Iterator[dict[str, Any]]:
-        for stage, graph, measured in self._measured():
+        for stage, graph, measured in self._measured_layers():
             if "class_value" not in measured.arrays:
                 continue
             common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **self._search(graph)}
@@ -215,7 +249,23 @@ class Tabulator:
     def _first_with(self, array: str) -> Iterator[tuple[LayerMeasure, GraphStage, Measured]]:
         """Per layer the first metric that has the array."""
         seen: set[Point] = set()
-        for stage, graph, measured in self._measured():
+        for stage, graph, measured in self._measured_layers():
             if array in measured.arrays and graph.point not in seen:
                 seen.add(graph.point)
                 yield stage, graph, measured
+
+
+def shown_ranks(n: int) -> list[int]:
+    """The ranks of n values that a table shows: 1 to 64, then sixteen in every doubling, and the last."""
+    steps = range(16 * max(0, n.bit_length() - 6))
+    return sorted({rank for rank in (*range(1, 65), *(round(64 * 2 ** (step / 16)) for step in steps), n) if rank <= n})
+
+
+def _search(measured: Measured) -> dict[str, Any]:
+    """How the graph was searched that a value rests on."""
+    return {name: measured.figures[name] for name in SEARCH}
+
+
+def _k(point: Point) -> int | None:
+    """Neighbours that were asked for; of another data set no graphs are made."""
+    return None if point.dataset else point.k

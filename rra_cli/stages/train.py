@@ -11,22 +11,28 @@ from typing import TYPE_CHECKING, Any
 from rra_cli.core.artifact import Artifact
 from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import derive_seed
+from rra_cli.core.signals import deferred
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.data.augment import Augment
-from rra_cli.methods.method import Method
+from rra_cli.errors import UserError
+from rra_cli.methods.method import Method, Objective
 from rra_cli.models.encoder import Encoder
+from rra_cli.models.headed import Headed
 from rra_cli.models.model import Model
 from rra_cli.stages import costs
 from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
+from rra_cli.stages.ranks import call, loss_explained
 from rra_cli.stages.stage import Context, Cost, Stage
 from rra_cli.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rra_cli.training.loop import TrainingJob
 
-VERSION = 1
+VERSION = 2
 HISTORY = "history"
 
 
@@ -46,6 +52,28 @@ class TrainStage(Stage):
     def needs(self) -> Sequence[Stage]:
         return ()
 
+    @property
+    def n_outputs(self) -> int:
+        """Classes that the encoder tells apart; 0 where it ends in the representation."""
+        return len(self.images.dataset.class_names) if self.method.classifies else 0
+
+    def check(self) -> None:
+        """Raises `UserError` for a method that needs labels on data without classes."""
+        dataset = self.images.dataset
+        if self.method.needs_labels and len(dataset.class_names) < 2:
+            raise UserError(
+                f"method={self.method.name} needs labels, but dataset={dataset.name} has "
+                + ("one class only" if dataset.class_names else "none"),
+                "choose a method without labels (simclr, simsiam, moco_v2, barlow_twins, triplet_ss), or other data",
+            )
+
+    def check_ranks(self) -> None:
+        """Raises `UserError` unless as many processes were started as the method asks for."""
+        from rra_cli.training.ranks import check_ranks
+
+        if self.method.trains:
+            check_ranks(self.method.ranks)
+
     @cached_property
     def spec(self) -> Spec:
         """The trajectory: everything that changes the weights; milestones only pick from it."""
@@ -54,7 +82,7 @@ class TrainStage(Stage):
             "model": identity_of(self.model),
             "seed": self.seed,
             "input_shape": list(dataset.input_shape),
-            "n_classes": len(dataset.class_names),
+            "n_classes": self.n_outputs,
             "dataset": self.images.training_identity(),
         }
         if self.method.trains:
@@ -83,7 +111,7 @@ class TrainStage(Stage):
 
     @property
     def best(self) -> Checkpoint:
-        """The weights of highest test accuracy."""
+        """The weights of highest accuracy on the test split; of k-NN where the method does not classify."""
         return Checkpoint("best", "best", None) if self.method.trains else Checkpoint("best", self.last.entry, 0)
 
     @property
@@ -111,28 +139,36 @@ class TrainStage(Stage):
             class_names=dataset.class_names,
             mean=dataset.mean,
             std=dataset.std,
+            identity=self.spec.as_json(),
         )
 
     def build(self, context: Context) -> None:
         from rra_cli.training.loop import run_training
+        from rra_cli.training.ranks import current, own_device
 
+        ranks = current()
         with context.store.claim(self.spec, on_wait=context.reporter.note) as work:
             missing = [entry for entry in self.entries if not context.store.find(self.spec, entry)]
             if not missing:
                 return
+            self.method.check_labels(self.images.trained.labels)
 
             def publish(entry: str, folder: Path) -> None:
                 work.publish(folder.relative_to(work.path).as_posix(), entry=entry)
 
-            with context.reporter.task(self.title) as progress:
+            call(ranks, self.spec.key, missing)
+            with context.reporter.task(self.title) as progress, loss_explained(ranks), deferred() as stop:
                 run_training(
                     self.job(),
                     work.path,
-                    device=context.device,
+                    device=own_device(context.device),
                     entries=missing,
                     publish=publish,
                     progress=progress,
                     warn=context.reporter.warn,
+                    save_every=context.save_every,
+                    stop=stop,
+                    ranks=ranks,
                 )
 
     def cost(self) -> Cost:
@@ -144,9 +180,17 @@ class TrainStage(Stage):
         return costs.forward_flops(self.fresh_encoder().module, self.images.dataset.input_shape)
 
     @cached_property
+    def step_flops(self) -> float:
+        """Operations of one sample in a training step."""
+        encoder, objective = self._fresh(heads=True)
+        assert objective is not None
+        return costs.step_flops(encoder, objective, self.images.dataset.input_shape, self.method.n_views)
+
+    @cached_property
     def weight_bytes(self) -> int:
         """Bytes of one checkpoint."""
-        return sum(tensor.nbytes for tensor in self.fresh_encoder().module.state_dict().values())
+        modules = (self.fresh_encoder().module, *self.fresh_heads().values())
+        return sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
 
     def artifacts(self, store: Store) -> list[Artifact]:
         found = [store.find(self.spec, entry) for entry in self.entries]
@@ -160,12 +204,26 @@ class TrainStage(Stage):
 
     def fresh_encoder(self) -> Encoder:
         """The architecture with its initial weights."""
+        return self._fresh()[0]
+
+    def fresh_heads(self) -> dict[str, nn.Module]:
+        """The method's heads (projector, predictor) with their initial weights, in the order in which they run."""
+        if not self.method.trains:
+            return {}
+        _, objective = self._fresh(heads=True)
+        assert objective is not None
+        return {name: getattr(objective, name) for name in objective.heads}
+
+    def _fresh(self, heads: bool = False) -> tuple[Encoder, Objective | None]:
+        """As the training begins: the encoder's weights are drawn first, then the objective's."""
         import torch
 
-        dataset = self.images.dataset
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "init"))
-            return self.model.build(dataset.input_shape, len(dataset.class_names))
+            encoder = self.model.build(self.images.dataset.input_shape, self.n_outputs)
+            if not heads:
+                return encoder, None
+            return encoder, self.method.objective(encoder, len(self.images.dataset.class_names))
 
     def load(self, store: Store, checkpoint: Checkpoint) -> Encoder:
         """The encoder with the weights of that checkpoint."""
@@ -173,8 +231,23 @@ class TrainStage(Stage):
 
         artifact = store.find(self.spec, checkpoint.entry)
         assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
-        dataset = self.images.dataset
-        return load_encoder(self.model, dataset.input_shape, len(dataset.class_names), artifact.file("weights.pt"))
+        return load_encoder(self.model, self.images.dataset.input_shape, self.n_outputs, artifact.file("weights.pt"))
+
+    def load_headed(self, store: Store, checkpoint: Checkpoint) -> Headed:
+        """The encoder and the method's heads with the weights of that checkpoint, in evaluation mode."""
+        import torch
+
+        artifact = store.find(self.spec, checkpoint.entry)
+        assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
+        heads, path = self.fresh_heads(), artifact.file("heads.pt")
+        try:
+            torch.nn.ModuleDict(heads).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise UserError(
+                f"{path} does not hold the projector and predictor of {self.label}: {type(error).__name__}",
+                "the file is damaged or was put there by hand: remove its folder and run the same command again",
+            ) from error
+        return Headed(self.load(store, checkpoint).module, heads).eval()
 
     def epoch_of(self, store: Store, checkpoint: Checkpoint) -> int:
         """The checkpoint's epoch; for the best one, as its file says."""

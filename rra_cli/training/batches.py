@@ -13,10 +13,7 @@ from rra_cli.data.augment import Augment
 from rra_cli.data.dataset import Samples
 from rra_cli.data.normalise import standardise, to_unit
 from rra_cli.errors import UserError
-from rra_cli.methods.method import Batch
-
-# Samples in a forward pass of an evaluation; fixed, so that the order of sums never depends on the machine.
-EVALUATION_BATCH = 500
+from rra_cli.methods.method import Batch, Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,19 +61,35 @@ class Resident:
         return standardise(pixels, self.mean, self.std).contiguous(memory_format=torch.channels_last)
 
 
-def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
-    """Start and end of every batch of an epoch. An incomplete last one is kept unless it is a single sample.
+def batch_bounds(n: int, batch_size: int, *, drops_last: bool = False, ranks: int = 1) -> list[tuple[int, int]]:
+    """Start and end of every batch of an epoch.
 
-    A single sample has no batch statistics. Raises `UserError` where batch_size exceeds n.
+    An incomplete last one is left out where the method says so (drops_last) or where a process would get a single
+    sample of it, which has no batch statistics. Raises `UserError` where batch_size exceeds n or is below ranks.
     """
     if batch_size > n:
         raise UserError(
             f"method.batch_size is {batch_size}, but there are only {n} training samples",
             f"set method.batch_size to at most {n}, or raise dataset.train_size",
         )
+    if batch_size < ranks:
+        raise UserError(
+            f"method.batch_size is {batch_size}, too few samples for method.ranks={ranks} processes",
+            f"set method.batch_size to at least {ranks}; it is the joint batch of all processes",
+        )
     bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    start, stop = bounds[-1]
-    return bounds[:-1] if stop - start == 1 and batch_size > 1 else bounds
+    rest = bounds[-1][1] - bounds[-1][0]
+    too_few = rest < 2 * ranks <= batch_size
+    return bounds[:-1] if rest < batch_size and (drops_last or too_few) else bounds
+
+
+def epoch_steps(n: int, method: Method, ranks: int) -> list[list[tuple[int, int]]]:
+    """The batches of every optimiser step of an epoch: `method.accumulate` consecutive ones, in the last step the rest.
+
+    Raises `UserError` as `batch_bounds` does.
+    """
+    bounds = batch_bounds(n, method.batch_size, drops_last=method.drops_last, ranks=ranks)
+    return [bounds[first : first + method.accumulate] for first in range(0, len(bounds), method.accumulate)]
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
@@ -85,27 +98,22 @@ def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def draw_batch(
-    data: Resident, positions: torch.Tensor, augment: Augment, n_views: int, seed: int, epoch: int, step: int
+    data: Resident,
+    positions: torch.Tensor,
+    augment: Augment,
+    n_views: int,
+    seed: int,
+    epoch: int,
+    step: int,
+    rows: slice = slice(None),
 ) -> Batch:
-    """The augmented, normalised views of the samples at these positions; epoch and step seed the augmentation."""
+    """The augmented, normalised views of the samples at these positions; epoch and step seed the augmentation.
+
+    step: number of the batch in the epoch. rows: those of the joint batch that this process sees. They look as they do
+    in the joint batch: the parameters of all of it are drawn everywhere.
+    """
     # On the CPU, so that the drawn parameters are the same on every device.
     generator = torch.Generator().manual_seed(derive_seed(seed, "augment", epoch, step))
     pixels = data.pixels(positions)
-    views = tuple(data.standardised(augment(pixels, generator)) for _ in range(n_views))
-    return Batch(views, data.labels[positions], data.ids[positions])
-
-
-@torch.inference_mode()
-def evaluate(encoder: torch.nn.Module, data: Resident) -> dict[str, float]:
-    """Mean cross-entropy (nats) and accuracy in [0, 1] of the last layer, in evaluation mode, float32, not augmented.
-
-    Leaves the encoder in evaluation mode.
-    """
-    encoder.eval()
-    loss, correct = 0.0, 0
-    for start in range(0, len(data), EVALUATION_BATCH):
-        chosen = slice(start, start + EVALUATION_BATCH)
-        logits, labels = encoder(data.standardised(data.pixels(chosen))), data.labels[chosen]
-        loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=1) == labels).sum())
-    return {"loss": loss / len(data), "accuracy": correct / len(data)}
+    views = tuple(data.standardised(augment(pixels, generator, view)[rows]) for view in range(n_views))
+    return Batch(views, data.labels[positions][rows], data.ids[positions][rows])

@@ -1,10 +1,17 @@
-"""Weights on disk: `weights.pt` of a finished checkpoint, and the resume file of a training in progress."""
+"""Weights on disk: `weights.pt` and `heads.pt` of a kept checkpoint, and the resume file of a training in progress.
+
+A resume file holds everything that the next step depends on: the network, the objective with all that it trains or
+keeps (heads, momentum encoder, queue), the optimiser, the position, and the figures so far. It needs no states of
+random generators and of the schedule, which are pure functions of (seed, epoch, step) and of the step, and none of a
+gradient scaler: bfloat16 has the range of float32, so that nothing is scaled.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +20,20 @@ import torch
 from torch import nn
 
 from rra_cli.core import files
+from rra_cli.core.spec import differences
 from rra_cli.errors import UserError
 from rra_cli.methods.method import Objective
 from rra_cli.models.encoder import Encoder
 from rra_cli.models.model import Model
 from rra_cli.training.determinism import conditions
 from rra_cli.training.optimizer import Schedule
+from rra_cli.training.ranks import Ranks
 from rra_cli.training.running import Running
 
-WEIGHTS = "weights.pt"
+WEIGHTS, HEADS = "weights.pt", "heads.pt"
 DESCRIPTION = "checkpoint.json"
 NEWEST, PREVIOUS = "resume.pt", "resume.previous.pt"
-FORMAT = 1
+FORMAT = 2
 
 Weights = dict[str, torch.Tensor]
 
@@ -37,12 +46,20 @@ def weights_of(module: nn.Module) -> Weights:
     }
 
 
-def write_checkpoint(folder: Path, weights: Weights, description: dict[str, Any]) -> None:
-    """Writes the two files of a kept checkpoint; equal weights give equal bytes."""
-    # Through memory: torch writes the name of the file that it saves to into the file.
-    buffer = io.BytesIO()
-    torch.save(weights, buffer)
-    files.write_bytes(folder / WEIGHTS, buffer.getvalue())
+def heads_of(objective: Objective) -> Weights:
+    """A copy of the parameters and buffers of the method's heads, named `projector.0.weight`; empty without heads."""
+    return {
+        f"{head}.{name}": value
+        for head in objective.heads
+        for name, value in weights_of(objective.get_submodule(head)).items()
+    }
+
+
+def write_checkpoint(folder: Path, weights: Weights, description: dict[str, Any], heads: Weights | None = None) -> None:
+    """Writes the files of a kept checkpoint, `heads.pt` only where there are any; equal weights give equal bytes."""
+    files.write_bytes(folder / WEIGHTS, _bytes(weights))
+    if heads:
+        files.write_bytes(folder / HEADS, _bytes(heads))
     files.write_json(folder / DESCRIPTION, description)
 
 
@@ -69,43 +86,51 @@ def load_encoder(model: Model, input_shape: tuple[int, int, int], n_classes: int
 class Training:
     """A training in progress: everything that the next step depends on besides the job itself.
 
-    epoch: the one that is to be done next or is in progress; 0 is the look at the initial weights. running: its steps
-    so far. history: one line per finished epoch. best: weights of the highest test accuracy, of epoch best_epoch.
+    representation: the encoder's sub-module whose output is the representation, "" for its own. epoch: the one that is
+    to be done next or is in progress; 0 is the look at the initial weights. running: its steps so far. history: one
+    line per finished epoch. best, best_heads: weights of epoch best_epoch, whose line has the highest `score`; of the
+    last one where no line has any.
     """
 
     encoder: nn.Module
     objective: Objective
     optimizer: torch.optim.Optimizer
     schedule: Schedule
+    representation: str = ""
     epoch: int = 0
     running: Running = field(default_factory=Running)
     history: list[dict[str, Any]] = field(default_factory=list)
     best: Weights = field(default_factory=dict)
+    best_heads: Weights = field(default_factory=dict)
     best_epoch: int = -1
+
+    @property
+    def params(self) -> Iterable[nn.Parameter]:
+        """What is trained."""
+        return [param for group in self.optimizer.param_groups for param in group["params"]]
 
     def finish_epoch(self, line: dict[str, Any]) -> None:
         """Adds the epoch's line, keeps its weights if they are the best so far, and moves on to the next epoch."""
         self.history.append(line)
-        if self.best_epoch < 0 or line["test_accuracy"] > self.history[self.best_epoch]["test_accuracy"]:
-            self.best, self.best_epoch = weights_of(self.encoder), self.epoch
+        found, best = score(line), None if self.best_epoch < 0 else score(self.history[self.best_epoch])
+        if best is None or (found is not None and found > best):
+            self.best, self.best_heads = weights_of(self.encoder), heads_of(self.objective)
+            self.best_epoch = self.epoch
         self.epoch, self.running = self.epoch + 1, Running()
 
-    def save(self, work: Path, device: str) -> None:
+    def next_epoch(self) -> None:
+        """Moves on without a line: in a process that looks at nothing."""
+        self.epoch, self.running = self.epoch + 1, Running()
+
+    def is_finite(self) -> bool:
+        """Whether all weights and everything that the objective keeps are finite numbers."""
+        state = [*self.encoder.state_dict().values(), *self.objective.state_dict().values()]
+        return all(bool(torch.isfinite(value).all()) for value in state if value.is_floating_point())
+
+    def save(self, work: Path, device: str, identity: Mapping[str, Any]) -> None:
         """Writes the resume file; the one before it is kept, should this one be damaged."""
-        self.running.means()
-        content = {
-            "format": FORMAT,
-            "conditions": conditions(device),
-            "encoder": self.encoder.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-            "running": self.running.state(),
-            "history": self.history,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-        }
         newest = work / NEWEST
+        content = {"conditions": conditions(device), "identity": json.dumps(identity), **self.content()}
         with files.replacing(newest) as temporary:
             torch.save(content, temporary)
             if newest.exists():
@@ -113,23 +138,52 @@ class Training:
                 os.replace(newest, work / PREVIOUS)
                 files.boundary("resume: previous kept")
 
+    def content(self) -> dict[str, Any]:
+        """What `restore` takes over."""
+        self.running.means()
+        return {
+            "format": FORMAT,
+            "encoder": self.encoder.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "running": self.running.state(),
+            "history": self.history,
+            "best": self.best,
+            "best_heads": self.best_heads,
+            "best_epoch": self.best_epoch,
+        }
+
     def restore(self, content: dict[str, Any]) -> None:
-        """Takes over what a resume file holds."""
+        """Goes on from a `content`."""
         self.encoder.load_state_dict(content["encoder"])
         self.objective.load_state_dict(content["objective"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.running.restore(content["running"])
         self.epoch, self.history = content["epoch"], content["history"]
-        self.best, self.best_epoch = content["best"], content["best_epoch"]
+        self.best, self.best_heads = content["best"], content["best_heads"]
+        self.best_epoch = content["best_epoch"]
+
+
+def score(line: Mapping[str, Any]) -> float | None:
+    """What decides which epoch is the best: the test accuracy where the method classifies, else the k-NN accuracy."""
+    found: float | None = line["test_accuracy"]
+    return line["knn_accuracy"] if found is None else found
 
 
 def resume(
-    work: Path, device: str, first_wanted: int, fresh: Callable[[], Training], warn: Callable[[str], None]
+    work: Path,
+    device: str,
+    identity: Mapping[str, Any],
+    first_wanted: int,
+    fresh: Callable[[], Training],
+    warn: Callable[[str], None],
 ) -> Training:
     """The training as the newest readable resume file left it, or a fresh one.
 
     first_wanted: the first epoch whose weights are asked for; a file that lies beyond it is of no use. Warns of a file
-    that cannot be read, and of one from other conditions than today's, under which weights need not be equal.
+    that cannot be read, and of one from other conditions than today's, under which weights need not be equal. Raises
+    `UserError` for the file of another training than `identity` says, with the differences.
     """
     for path in (work / NEWEST, work / PREVIOUS):
         if not path.exists():
@@ -137,13 +191,14 @@ def resume(
         training = fresh()
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
-            training.restore(content)
-            then = content["conditions"]
+            check_format(content)
+            found, then = json.loads(content["identity"]), content["conditions"]
+            if found == json.loads(json.dumps(identity)):
+                training.restore(content)
         except Exception as error:  # whatever a damaged file makes torch raise
             warn(f"{path} cannot be read ({_first_line(error)}): going on from the one before it, or afresh")
             continue
+        check_identity(path, found, identity)
         if training.epoch > first_wanted:
             continue
         now = conditions(device)
@@ -153,10 +208,41 @@ def resume(
     return fresh()
 
 
+def check_format(content: Mapping[str, Any]) -> None:
+    """Raises ValueError for a resume file that another version wrote."""
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+
+
+def check_identity(path: Path, found: Any, identity: Mapping[str, Any]) -> None:
+    """Raises `UserError` with the differences where a resume file belongs to another training."""
+    lines = list(differences(found, json.loads(json.dumps(identity))))
+    if lines:
+        raise UserError(
+            f"{path} belongs to another training:\n  " + "\n  ".join(lines[:20]),
+            "it was put there by hand: move it away, and the same command starts this training afresh",
+        )
+
+
+def share(training: Training, ranks: Ranks) -> None:
+    """Puts the first process's state into all of them."""
+    if ranks.size > 1:
+        data = ranks.from_first(_bytes(training.content()) if ranks.is_first else None)
+        if not ranks.is_first:
+            training.restore(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+
+
 def forget_resume(work: Path) -> None:
     """Removes the resume files of a training that is done."""
     for name in (NEWEST, PREVIOUS):
         files.remove(work / name)
+
+
+def _bytes(content: Mapping[str, Any]) -> bytes:
+    """As torch saves it. Through memory: torch writes the name of the file that it saves to into the file."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
 
 
 def _words(conditions: dict[str, Any]) -> str:

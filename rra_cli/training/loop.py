@@ -1,66 +1,30 @@
 """The training loop.
 
-All randomness is a pure function of (seed, epoch, step) and the schedule one of the step, so a resumed run needs
+All randomness is a pure function of (seed, epoch, batch) and the schedule one of the step, so a resumed run needs
 neither generator nor scheduler states: weights, the optimiser's and the objective's state and the position are enough.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from rra_cli.core import files
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.reproducibility import derive_seed
-from rra_cli.data.augment import Augment
-from rra_cli.data.dataset import Samples
-from rra_cli.errors import UserError
-from rra_cli.methods.method import Method
-from rra_cli.models.model import Model
-from rra_cli.training.batches import Resident, batch_bounds, draw_batch, epoch_order, evaluate
-from rra_cli.training.checkpoint import Training, forget_resume, resume, weights_of, write_checkpoint
+from rra_cli.core.signals import Asked, never
+from rra_cli.training.batches import Resident, draw_batch, epoch_order, epoch_steps
+from rra_cli.training.checkpoint import resume, share
+from rra_cli.training.collapse import new_warnings
 from rra_cli.training.determinism import deterministic
-from rra_cli.training.optimizer import Optimizer
-from rra_cli.training.running import NotFiniteError
+from rra_cli.training.job import TrainingJob, begin
+from rra_cli.training.keeping import BEST, HISTORY, Keeper
+from rra_cli.training.lines import Observer
+from rra_cli.training.ranks import Ranks
 
-BEST, HISTORY = "best", "history"
-HISTORY_FILE = "training.jsonl"
-# Seconds between looks at the loss: for the progress note, and for NaN.
-LOOK_EVERY = 0.5
-# Training samples on which loss and accuracy are also computed without augmentation, at most; and the least distance
-# in epochs. A forward pass costs a third of a training step, so this adds at most a twelfth to a long run.
-CLEAN_SAMPLES = 10_000
-CLEAN_EVERY = 4
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingJob:
-    """What is trained. test: the split on which accuracy is computed; it decides which epoch is the best.
-
-    mean, std: per channel, of pixels in [0, 1]; what the network sees is (pixel / 255 - mean) / std.
-    """
-
-    model: Model
-    method: Method
-    augment: Augment
-    optimizer: Optimizer
-    seed: int
-    train: Samples
-    test: Samples
-    class_names: Sequence[str]
-    mean: Sequence[float]
-    std: Sequence[float]
-
-    @property
-    def epochs(self) -> int:
-        """The last epoch; 0 where nothing is trained."""
-        return self.method.epochs if self.method.trains else 0
+__all__ = ["TrainingJob", "run_training"]
 
 
 def run_training(
@@ -73,82 +37,70 @@ def run_training(
     progress: Progress = silent,
     warn: Callable[[str], None] = lambda message: None,
     save_every: float = 60.0,
+    stop: Asked = never,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> None:
     """Trains, and calls `publish(entry, folder)` once for each of `entries` when it is final; the folder may be moved.
 
-    entries: of `epoch_NNNN` (weights after that epoch; 0 is the initialisation), `best` (highest test accuracy,
-    earliest on ties) and `history`: a folder with `training.jsonl`, one line per epoch, without times, so that equal
-    runs write equal files; the others hold `weights.pt` and `checkpoint.json`. Only as many epochs as these need are
-    run. work: where the resume files lie, written after every epoch and every `save_every` seconds; called again after
-    an interruption, with what is still missing, it ends with the same bits. Raises `UserError` where the loss is not
-    finite (what was kept and saved before stays) or a batch is larger than the training set.
+    entries: of `epoch_NNNN` (weights after that epoch; 0 is the initialisation), `best` (highest accuracy on the test
+    split, of k-NN for a method without a classifier; earliest on ties) and `history`: a folder with `training.jsonl`,
+    one line per epoch, without times, so that equal runs write equal files; the others hold `weights.pt`,
+    `checkpoint.json` and, where the method has heads, `heads.pt`. Only as many epochs as these need are run.
+
+    An optimiser step takes the mean gradient over `method.accumulate` batches, weighted by their samples, fewer at the
+    end of an epoch; the schedule counts optimiser steps. With several ranks each process calls this and sees its rows
+    of every batch; the first one alone writes, shows and warns.
+
+    work: where the resume files lie, written after every epoch, every `save_every` seconds and when `stop` gives an
+    `Interrupted`, which is then raised; called again with what is still missing, it ends with the same bits. Raises
+    `UserError` where a loss or a weight is not finite (what was kept and saved before stays), a batch is larger than
+    the training set or a resume file is another training's. Warns once where embeddings collapse.
     """
     first_wanted, last = wanted_epochs(entries, job.epochs)
     method, seed, n_train = job.method, job.seed, len(job.train)
     total = max(1, last * n_train)
     with deterministic(seed):
-        train, test = (Resident.of(split, job.mean, job.std, device) for split in (job.train, job.test))
-        clean = train.take(clean_positions(n_train, seed))
-        bounds = batch_bounds(n_train, method.batch_size) if job.epochs else []
-        training = resume(work, device, first_wanted, lambda: begin(job, device, len(bounds)), warn)
+        train = Resident.of(job.train, job.mean, job.std, device)
+        steps = epoch_steps(n_train, method, ranks.size) if job.epochs else []
+        fresh = partial(begin, job, device, len(steps))
+        training = resume(work, device, job.identity, first_wanted, fresh, warn) if ranks.is_first else fresh()
+        share(training, ranks)
         encoder, objective, optimizer = training.encoder, training.objective, training.optimizer
-        looked = saved = time.monotonic()
+        network = torch.compile(encoder) if method.compile else encoder
+        observer = Observer(job, train)
+        keeper = Keeper(job, training, work, device, entries, publish, progress, total, save_every, stop, ranks)
 
         for epoch in range(training.epoch, last + 1):
             order = epoch_order(n_train, seed, epoch).to(device)
             encoder.train()
             objective.train()
-            for step in range(training.running.step, len(bounds) if epoch else 0):
-                start, stop = bounds[step]
+            for step in range(-(-training.running.step // method.accumulate), len(steps) if epoch else 0):
+                n_samples = steps[step][-1][1] - steps[step][0][0]
                 for group in optimizer.param_groups:
-                    group.update(training.schedule((epoch - 1) * len(bounds) + step))
-                torch.manual_seed(derive_seed(seed, "step", epoch, step))  # dropout and the like
-                batch = draw_batch(train, order[start:stop], job.augment, method.n_views, seed, epoch, step)
-                with torch.autocast(train.device.type, torch.bfloat16, enabled=method.precision == "bf16"):
-                    loss, figures = objective.loss(encoder, batch)
+                    group.update(training.schedule((epoch - 1) * len(steps) + step))
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                for number, (first, end) in enumerate(steps[step], start=step * method.accumulate):
+                    torch.manual_seed(derive_seed(seed, "step", epoch, number, *ranks.purpose))  # dropout and the like
+                    rows, chosen = ranks.rows(end - first), order[first:end]
+                    batch = draw_batch(train, chosen, job.augment, method.n_views, seed, epoch, number, rows)
+                    with torch.autocast(train.device.type, torch.bfloat16, enabled=method.precision == "bf16"):
+                        loss, values = objective.loss(network, batch)
+                    (loss if end - first == n_samples else loss * ((end - first) / n_samples)).backward()
+                    training.running.add(end - first, ranks.mean({"loss": loss.detach(), **values}))
+                ranks.average_gradients(training.params)
                 optimizer.step()
                 objective.after_step(encoder)
-                training.running.add(stop - start, loss, figures)
+                keeper.after_step((epoch - 1) * n_train + end)
 
-                if time.monotonic() - looked > LOOK_EVERY:
-                    means = finite_means(training, job)
-                    progress((epoch - 1) * n_train + stop, total, f"epoch {epoch}, loss {means['loss']:.3f}")
-                    looked = time.monotonic()
-                if time.monotonic() - saved > save_every:
-                    finite_means(training, job)
-                    training.save(work, device)
-                    saved = time.monotonic()
+            if ranks.is_first:
+                line = observer.line(training, keeper.while_evaluating)
+                for message in new_warnings(job, [*training.history, line]):
+                    warn(message)
+                keeper.finish_epoch(line, epoch_entry(epoch), total if epoch == last else epoch * n_train)
+            else:
+                training.next_epoch()
 
-            line = epoch_line(training, job, epoch, test, clean)
-            training.finish_epoch(line)
-            if epoch_entry(epoch) in entries:
-                hand_over(epoch_entry(epoch), work, publish, line, weights_of(encoder))
-            training.save(work, device)
-            saved = time.monotonic()
-            progress(total if epoch == last else epoch * n_train, total, note(line))
-
-        if BEST in entries:
-            hand_over(BEST, work, publish, training.history[training.best_epoch], training.best)
-        if HISTORY in entries:
-            folder = empty_folder(work, HISTORY)
-            files.write_text(folder / HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in training.history))
-            publish(HISTORY, folder)
-        if last == job.epochs:
-            forget_resume(work)
-
-
-def begin(job: TrainingJob, device: str, steps_per_epoch: int) -> Training:
-    """A training before its first step: initial weights drawn on the CPU, so they are the same on every device."""
-    torch.manual_seed(derive_seed(job.seed, "init"))
-    _, channels, height, width = job.train.images.shape
-    encoder = job.model.build((channels, height, width), len(job.class_names))
-    objective = job.method.objective(encoder, len(job.class_names)).to(device)
-    module = encoder.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    params = [*module.parameters(), *objective.parameters()]
-    optimizer, schedule = job.optimizer.build(params, steps_per_epoch, job.epochs)
-    return Training(module, objective, optimizer, schedule)
+        keeper.finish(is_complete=last == job.epochs)
 
 
 def epoch_entry(epoch: int) -> str:
@@ -166,79 +118,3 @@ def wanted_epochs(entries: Collection[str], epochs: int) -> tuple[int, int]:
     # Best and history are known after the last epoch; a resume file that lies beyond it still serves them.
     last = epochs if {BEST, HISTORY} & set(entries) else max(wanted)
     return min(wanted, default=epochs + 1), last
-
-
-def clean_positions(n: int, seed: int) -> torch.Tensor:
-    """The training samples `(min(n, CLEAN_SAMPLES),)`, ascending, that are looked at without augmentation."""
-    generator = torch.Generator().manual_seed(derive_seed(seed, "clean"))
-    return torch.randperm(n, generator=generator)[:CLEAN_SAMPLES].sort().values
-
-
-def is_clean_epoch(epoch: int, epochs: int) -> bool:
-    """Whether an epoch's line says how the un-augmented training samples fare: the first, the last and some between.
-
-    It depends on nothing but the number of epochs: the history is the same whatever milestones are kept.
-    """
-    return epoch == epochs or epoch % max(CLEAN_EVERY, -(-epochs // 10)) == 0
-
-
-def epoch_line(training: Training, job: TrainingJob, epoch: int, test: Resident, clean: Resident) -> dict[str, Any]:
-    """The line of the history. lr: of the epoch's last step. train_*: means over the epoch's steps, while the weights
-    changed and with augmentation; train_clean_*: of up to 10,000 training samples after the epoch, without; null where
-    there is none. Losses in nats, accuracies in [0, 1]."""
-    means = finite_means(training, job) if epoch else {"loss": None, "accuracy": None}
-    lr = training.schedule(epoch * training.running.step - 1)["lr"] if epoch else None
-    on_clean = evaluate(training.encoder, clean) if is_clean_epoch(epoch, job.epochs) else {}
-    on_test = evaluate(training.encoder, test)
-    line = {
-        "epoch": epoch,
-        "lr": lr,
-        **{f"train_{name}": value for name, value in means.items()},
-        "train_clean_loss": on_clean.get("loss"),
-        "train_clean_accuracy": on_clean.get("accuracy"),
-        "test_loss": on_test["loss"],
-        "test_accuracy": on_test["accuracy"],
-    }
-    if not all(value is None or abs(value) < float("inf") for value in line.values()):
-        raise diverged(job, f"after epoch {epoch}, the loss on the test split is {on_test['loss']}")
-    return line
-
-
-def finite_means(training: Training, job: TrainingJob) -> dict[str, float]:
-    """The epoch's means so far. Raises `UserError` naming the first step whose loss is not finite."""
-    try:
-        return training.running.means()
-    except NotFiniteError as error:
-        raise diverged(job, f"in epoch {training.epoch}, step {error.step + 1}, the loss is {error.value}") from error
-
-
-def diverged(job: TrainingJob, what: str) -> UserError:
-    """What a user is told when numbers overflow."""
-    return UserError(
-        f"the training of {job.model.name} diverged: {what}",
-        f"lower optimizer.lr (it is {job.optimizer.lr:g}) or raise optimizer.warmup_epochs; "
-        "the weights kept before that stay",
-    )
-
-
-def hand_over(
-    entry: str, work: Path, publish: Callable[[str, Path], None], line: dict[str, Any], weights: dict[str, torch.Tensor]
-) -> None:
-    """Writes the weights and the line of their epoch into a folder and publishes it."""
-    folder = empty_folder(work, entry)
-    write_checkpoint(folder, weights, line)
-    publish(entry, folder)
-
-
-def empty_folder(work: Path, entry: str) -> Path:
-    """The folder in which an entry is written, without what a killed run may have left there."""
-    folder = work / entry
-    files.remove(folder)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def note(line: dict[str, Any]) -> str:
-    """A live figure for a finished epoch."""
-    loss = "" if line["train_loss"] is None else f"loss {line['train_loss']:.3f}, "
-    return f"epoch {line['epoch']}, {loss}test accuracy {line['test_accuracy']:.3f}"

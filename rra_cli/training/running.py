@@ -1,4 +1,4 @@
-"""Means over the steps of an epoch, fetched from the device now and then so that no step waits for them."""
+"""Means over the batches of an epoch, fetched from the device now and then so that no step waits for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class NotFiniteError(ArithmeticError):
-    """The loss of a step is NaN or infinite. step: counted from 0; value: what it is."""
+    """The loss of a batch is NaN or infinite. step: its number in the epoch, from 0; value: what it is."""
 
     def __init__(self, step: int, value: float) -> None:
         super().__init__(f"the loss of step {step} is {value}")
@@ -17,9 +17,9 @@ class NotFiniteError(ArithmeticError):
 
 
 class Running:
-    """Means over samples of what the steps of an epoch report.
+    """Means over samples of what the batches of an epoch report. step: how many batches were fetched.
 
-    Sums are taken in double precision in the order of the steps, so they do not depend on when they were fetched.
+    Sums are taken in double precision in the order of the batches, so they do not depend on when they were fetched.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Running:
         self._pending: list[tuple[int, torch.Tensor]] = []
         self._names: list[str] = []
 
-    def add(self, n: int, loss: torch.Tensor, figures: dict[str, torch.Tensor]) -> None:
-        """The loss and the figures (scalars on the device) of the next step, means over its n samples."""
-        self._names = ["loss", *figures]
-        row = torch.stack([value.detach().float() for value in (loss, *figures.values())])
+    def add(self, n: int, figures: dict[str, torch.Tensor]) -> None:
+        """The figures (scalars on the device, the loss first) of the next batch, means over its n samples."""
+        self._names = list(figures)
+        row = torch.stack([value.detach().float() for value in figures.values()])
         self._pending.append((n, row))
 
     def means(self) -> dict[str, float]:

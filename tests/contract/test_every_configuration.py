@@ -26,6 +26,10 @@ OPTIONS = {
 }
 EXPERIMENTS = OPTIONS["experiment"]
 GROUPS = {group: found for group, found in OPTIONS.items() if group != "experiment"}
+# What experiments change in an option for the method chosen: (group, name) -> file.
+RECIPES = {
+    (path.parents[1].name, path.stem): path for path in sorted(catalog.own_folder().glob(f"*/{catalog.RECIPES}*.yaml"))
+}
 COMPONENT_FILES = [(group, name) for group in COMPONENTS for name in OPTIONS[group]]
 # A number of samples that the chosen data set does not have: the user is told, and no setting of another leaked in.
 TOO_FEW = re.compile(r"dataset\.(n_samples|train_size) is [\d,]+")
@@ -49,7 +53,8 @@ def test_every_file_belongs_to_a_group_of_the_configuration() -> None:
     root = catalog.own_folder()
     found = {path.relative_to(root) for path in root.rglob("*.yaml")}
     listed = {option.path.relative_to(root) for options in OPTIONS.values() for option in options.values()}
-    assert found == {*listed, Path("config.yaml")}
+    assert found == {*listed, Path("config.yaml"), *(path.relative_to(root) for path in RECIPES.values())}
+    assert not listed & {path.relative_to(root) for path in RECIPES.values()}, "a recipe is no option"
     assert set(OPTIONS) == {*COMPONENTS, "pooling", "metrics", "runtime", "experiment"}
     assert all(OPTIONS.values())
 
@@ -177,6 +182,78 @@ def test_an_experiment_sets_only_what_all_options_of_a_group_have(name: str) -> 
         if group in COMPONENTS:
             shared = set.intersection(*(set(values(group, option)) for option in OPTIONS[group])) - {"name"}
             assert set(given) <= shared, f"{group}: {sorted(set(given) - shared)}"
+
+
+# Recipes
+
+
+def recipe_method(name: str) -> str:
+    """The method that a recipe is for: `lightly_moco_v2` is for `moco_v2`."""
+    return max((method for method in OPTIONS["method"] if name.endswith(f"_{method}")), key=len)
+
+
+def recipe_users(group: str, name: str) -> list[str]:
+    """The experiments that take the recipe for its method."""
+    method = recipe_method(name)
+    users = []
+    for experiment, option in EXPERIMENTS.items():
+        overrides = {
+            key.removeprefix("override /"): value
+            for entry in yaml.safe_load(option.path.read_text())["defaults"]
+            for key, value in entry.items()
+        }
+        pattern = overrides.get(f"{group}/recipe@{group}", "")
+        chosen = {**{key: str(value) for key, value in overrides.items()}, "method": method}
+        for key in re.findall(r"\$\{(\w+)\}", pattern):
+            pattern = pattern.replace(f"${{{key}}}", chosen[key])
+        if pattern == name:
+            users.append(experiment)
+    return users
+
+
+@pytest.mark.parametrize(("group", "name"), RECIPES)
+def test_a_recipe_changes_fields_of_its_option_for_its_method(group: str, name: str) -> None:
+    """In an augmentation or optimiser: of the option that its name begins with. Every one is taken by an experiment."""
+    method = recipe_method(name)
+    option = method if group == "method" else name.removesuffix(f"_{method}")
+    given = yaml.safe_load(RECIPES[group, name].read_text())
+    fields = {field.name for field in dataclasses.fields(component_of(group, option))}
+    assert set(given) <= fields
+    assert any(given[key] != values(group, option)[key] for key in given), "it changes nothing"
+    assert RECIPES[group, name].read_text().startswith("# ")
+    assert recipe_users(group, name)
+
+
+@pytest.mark.parametrize(("group", "name"), RECIPES)
+def test_an_experiment_takes_a_recipe_for_its_method_and_for_no_other_option(group: str, name: str) -> None:
+    """With the method its values are there; with another option of the group nothing of them leaks in."""
+    given = yaml.safe_load(RECIPES[group, name].read_text())
+    method = recipe_method(name)
+    for experiment in recipe_users(group, name):
+        bound = getattr(load([f"experiment={experiment}", f"method={method}"]), group)
+        found = {key: getattr(bound, key) for key in given}
+        assert found == {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        other = "none" if group in ("method", "augment") else "adam"
+        overrides = [f"experiment={experiment}", f"method={'none' if group == 'method' else method}"]
+        plain = getattr(load([f"{group}={other}"]), group)
+        bound = getattr(load([*overrides, *([] if group == "method" else [f"{group}={other}"])]), group)
+        assert type(bound) is type(plain)
+        assert not [key for key in given if getattr(bound, key, None) != getattr(plain, key, None)]
+
+
+def test_a_method_has_its_own_number_of_epochs_where_the_source_says_so() -> None:
+    """The label-free thesis: SimCLR 1000, SimSiam and MoCo v2 800; what the user types wins."""
+    methods = ("simclr", "simsiam", "moco_v2")
+    epochs = {method: load(["experiment=ssl_cifar10", f"method={method}"]).method.epochs for method in methods}
+    assert epochs == {"simclr": 1000, "simsiam": 800, "moco_v2": 800}
+    assert load(["experiment=ssl_cifar10", "method.epochs=3", "method.milestones=1"]).method.epochs == 3
+
+
+def test_a_recipe_of_the_users_own_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "method" / "recipe").mkdir(parents=True)
+    (tmp_path / "method" / "recipe" / "lightly_triplet_ss.yaml").write_text("# Mine.\nmargin: 0.2\n")
+    bound = load(["experiment=ssl_cifar10_200", "method=triplet_ss"], [tmp_path]).method
+    assert bound.margin == 0.2  # type: ignore[attr-defined]
 
 
 def test_an_unknown_key_in_a_plain_configuration_is_a_fault() -> None:

@@ -1,6 +1,7 @@
 """Laws that every metric obeys, whatever it measures, each with a metric that breaks it and is caught.
 
 Metrics are found by themselves: every class with its defaults, and every setting of every file of `conf/metrics`.
+Probes, which look at two splits, have laws of their own: test_every_probe.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rra_cli.config import catalog
 from rra_cli.config.compose import load
 from rra_cli.core.component import components
 from rra_cli.metrics.estimate import Estimate
-from rra_cli.metrics.metric import Input, LayerData, LayerMetric, LayerPairMetric, Metric
+from rra_cli.metrics.metric import Input, LayerData, LayerMetric, LayerPairMetric, Metric, TransferMetric
 from rra_cli.neighbors import NeighborGraph, exact_neighbors
 
 
@@ -32,7 +33,7 @@ def every_metric() -> dict[str, Metric]:
     return found
 
 
-METRICS = every_metric()
+METRICS = {name: metric for name, metric in every_metric().items() if not isinstance(metric, TransferMetric)}
 N, K = 150, 6
 
 
@@ -46,6 +47,10 @@ class Layers:
     first: np.ndarray
     second: np.ndarray
     labels: np.ndarray
+
+    @property
+    def both(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.first, self.second
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Layers:
         return Layers(change(self.first), change(self.second), self.labels)
@@ -63,15 +68,24 @@ def clusters(seed: int = 0) -> Layers:
 def measure(metric: Metric, layers: Layers, k: int = K, *, labelled: bool = True) -> list[Estimate]:
     """All estimates of the two layers in a fixed order; labels only where the metric asks for them, as the run does."""
     graphs = [exact_neighbors(layer, k) for layer in (layers.first, layers.second)]
-    return measure_graphs(metric, graphs, layers.labels if labelled and "labels" in metric.inputs else None)
+    labels = layers.labels if labelled and "labels" in metric.inputs else None
+    return measure_data(metric, [data_of(metric, *both, labels) for both in zip(graphs, layers.both, strict=True)])
 
 
-def measure_graphs(metric: Metric, graphs: list[NeighborGraph], labels: np.ndarray | None) -> list[Estimate]:
+def data_of(metric: Metric, graph: NeighborGraph, layer: np.ndarray, labels: np.ndarray | None) -> LayerData:
+    """What a run gives to the metric: of graph and activations what it has among its inputs."""
+    rows = layer.astype(np.float32)
+    rows.flags.writeable = False
+    inputs = metric.inputs
+    return LayerData(graph if "graph" in inputs else None, labels, rows if "activations" in inputs else None)
+
+
+def measure_data(metric: Metric, layers: list[LayerData]) -> list[Estimate]:
     if isinstance(metric, LayerMetric):
-        return [metric.measure(LayerData(graph, labels)) for graph in graphs]
+        return [metric.measure(layer) for layer in layers]
     assert isinstance(metric, LayerPairMetric), "a scope that this test does not know"
-    found = metric.measure([LayerData(graph, labels) for graph in graphs])
-    assert set(found) == set(itertools.product(range(len(graphs)), repeat=2)), "all ordered pairs and the diagonal"
+    found = metric.measure(layers)
+    assert set(found) == set(itertools.product(range(len(layers)), repeat=2)), "all ordered pairs and the diagonal"
     return [found[pair] for pair in sorted(found)]
 
 
@@ -97,6 +111,8 @@ def law_order_of_samples(metric: Metric) -> None:
 
 def law_rotation_shift_and_scale(metric: Metric) -> None:
     """Neighbour metrics see shape only: neither the axes, nor the origin, nor the unit of length."""
+    if "activations" in metric.inputs:
+        return
     rng, data = np.random.default_rng(2), clusters()
 
     def moved(x: np.ndarray) -> np.ndarray:
@@ -167,12 +183,16 @@ def law_values_by_sample_are_aligned(metric: Metric) -> None:
 
 def law_inputs_are_declared(metric: Metric) -> None:
     """What is not among `inputs` makes no difference: a metric without labels in them runs where there are none."""
-    assert metric.inputs <= {"graph", "labels"}
+    assert metric.inputs <= {"graph", "labels", "activations"}
     if "labels" not in metric.inputs:
         data = clusters()
-        graphs = [exact_neighbors(layer, K) for layer in (data.first, data.second)]
-        pairs = zip(measure_graphs(metric, graphs, data.labels), measure_graphs(metric, graphs, None), strict=True)
-        for with_labels, without in pairs:
+        graphs = [exact_neighbors(layer, K) for layer in data.both]
+
+        def measured(labels: np.ndarray | None) -> list[Estimate]:
+            places = zip(graphs, data.both, strict=True)
+            return measure_data(metric, [data_of(metric, *place, labels) for place in places])
+
+        for with_labels, without in zip(measured(data.labels), measured(None), strict=True):
             same(with_labels, without)
 
 
@@ -230,17 +250,19 @@ def test_a_metric_is_not_blind(name: str) -> None:
 
 class Broken(LayerMetric):
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(0.5, n_used=len(layer.graph))
+        return Estimate(0.5, n_used=len(layer.neighbors))
 
 
 class FirstSampleCounts(Broken):
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(float(layer.graph.distances[0, 0] / layer.graph.distances.mean()), n_used=len(layer.graph))
+        return Estimate(
+            float(layer.neighbors.distances[0, 0] / layer.neighbors.distances.mean()), n_used=len(layer.neighbors)
+        )
 
 
 class MeanDistance(Broken):
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(float(layer.graph.distances.mean()), n_used=len(layer.graph))
+        return Estimate(float(layer.neighbors.distances.mean()), n_used=len(layer.neighbors))
 
 
 class TooLarge(Broken):
@@ -251,18 +273,18 @@ class TooLarge(Broken):
 class Infinite(Broken):
     def measure(self, layer: LayerData) -> Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = float(np.max(layer.graph.distances[:, 1] / layer.graph.distances[:, 0]))
-        return Estimate(ratio, n_used=len(layer.graph)) if ratio == ratio else Estimate(math.inf)
+            ratio = float(np.max(layer.neighbors.distances[:, 1] / layer.neighbors.distances[:, 0]))
+        return Estimate(ratio, n_used=len(layer.neighbors)) if ratio == ratio else Estimate(math.inf)
 
 
 class Drawn(Broken):
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(float(np.random.rand()), n_used=len(layer.graph))  # noqa: NPY002
+        return Estimate(float(np.random.rand()), n_used=len(layer.neighbors))  # noqa: NPY002
 
 
 class Shortened(Broken):
     def measure(self, layer: LayerData) -> Estimate:
-        used = layer.graph.distances[layer.graph.distances[:, 0] > 0, 0]
+        used = layer.neighbors.distances[layer.neighbors.distances[:, 0] > 0, 0]
         return Estimate(0.5, per_sample=used, n_used=len(used))
 
 
@@ -270,14 +292,14 @@ class SecretlyLabelled(Broken):
     inputs: ClassVar[frozenset[Input]] = frozenset({"graph"})
 
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(0.5 if layer.labels is None else 0.6, n_used=len(layer.graph))
+        return Estimate(0.5 if layer.labels is None else 0.6, n_used=len(layer.neighbors))
 
 
 class ReadsAll(Broken):
     fixed_k: ClassVar[int | None] = 2
 
     def measure(self, layer: LayerData) -> Estimate:
-        return Estimate(float(layer.graph.distances[:, -1].mean()), n_used=len(layer.graph))
+        return Estimate(float(layer.neighbors.distances[:, -1].mean()), n_used=len(layer.neighbors))
 
 
 BREAKERS = [

@@ -12,10 +12,10 @@ from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import thread_count
 from rra_cli.neighbors.tiles.lists import Lists, capacity
 from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8, float_rate, integer_rate
+from rra_cli.neighbors.tiles.refine import seconds_of_differences
 from rra_cli.neighbors.tiles.sweep import Sweep
 
-# Multiply-adds of direct differences a second and thread; benchmarks/README.md has what was measured.
-_DIFFERENCES = 4e9
+_ALL = 1.7e10  # multiply-adds of direct differences a second and thread, of all pairs
 _QUERIES, _REFERENCES = 64, 2048
 _MOST_LOST = 0.5  # of the lists
 
@@ -37,12 +37,16 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
     ladder.append(Float(np.float64))
     following = ladder[-2] if integers else ladder[-1]  # what decides rows that are lost
     half = 0.5 if within else 1.0
-    directly = features / (_DIFFERENCES * thread_count()) * n
-    best, cheapest = len(ladder), half * directly * m  # all pairs directly
+
+    def directly(candidates: float) -> float:
+        """Most pairs are listed by one side only."""
+        return n / thread_count() * min(seconds_of_differences(candidates, k, features))
+
+    best, cheapest = len(ladder), half * features * n * m / (_ALL * thread_count())  # all pairs directly
     trial = _trial(queries, references, own, memory)
     for at, product in enumerate(ladder):
         products = half * product.count * _seconds_of_pass(product, n * m * features)
-        if products >= cheapest:
+        if products + directly(k) >= cheapest:  # even if the lists held nothing but neighbours
             continue
         k_of_trial = max(2, round(k * len(trial[1]) / m))
         listed = _listed(product, *trial, k_of_trial, memory) * (m / len(trial[1]))
@@ -51,7 +55,7 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
             continue
         again = following.count * _seconds_of_pass(following, n * m * features) * lost
         typical = float(np.minimum(listed, capacity(k, m)).mean())
-        seconds = products + again + 0.7 * directly * typical
+        seconds = products + again + directly(typical)
         if seconds < cheapest:
             best, cheapest = at, seconds
         if typical < 1.5 * k:

@@ -17,10 +17,12 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.resume import Snapshots, fingerprint
 from rra_cli.neighbors.rows import WIDE, Rows
 from rra_cli.neighbors.threads import over_rows
-from rra_cli.neighbors.tiles.pair_kernels import add_squares, find_mirrors, take_nearest
+from rra_cli.neighbors.tiles.order_kernels import take_nearest
+from rra_cli.neighbors.tiles.pair_kernels import add_squares, find_mirrors
 
 _PAGE = 1024  # columns
-_UNDERFLOW = 2.0**-960
+_MIRRORED_FROM = 512  # features; with fewer, a second difference takes less time than finding the first one
+UNDERFLOW = 2.0**-960  # of a sum: squares in it may have underflowed
 _CACHE = 1 << 23  # bytes of a slab; larger ones were slower on processors with 16 and 32 MiB of last-level cache
 
 
@@ -47,13 +49,14 @@ def distances_of(
 ) -> NDArray[np.float64]:
     """The Euclidean distances, in scaled units, of pairs of query and reference rows, in the pairs' order.
 
-    offset: query i is reference row offset + i, so that a pair listed from both sides is computed once; None: they
+    offset: query i is reference row offset + i, so that a pair listed from both sides may be computed once; None: they
     have nothing in common. Differences, squares and sums are float64 without an expansion into norms, so the relative
     error is about 1e-16 sqrt(features) at most whatever the offset of the data; every pair is computed in the same
     order of operations whatever the blocks, threads and memory.
     """
-    if offset is None:
-        return _roots(queries, references, pairs, _sums(queries, references, pairs, memory, None, progress, snapshots))
+    if offset is None or references.features < _MIRRORED_FROM:
+        sums = _sums(queries, references, pairs, memory, offset, progress, snapshots)
+        return _roots(queries, references, pairs, sums)
     mirrors = np.empty(len(pairs.ids), np.int64)
     over_rows(lambda a, b: find_mirrors(pairs.starts, pairs.ids, offset, mirrors, a, b), len(pairs))
     owned = mirrors < 0
@@ -75,16 +78,29 @@ def nearest_of(pairs: Pairs, distances: NDArray[np.float64], k: int) -> tuple[ND
 def _roots(queries: Rows, references: Rows, pairs: Pairs, sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """The distances of these sums. Where squares may have underflowed the pair is computed again, in its own scale."""
     found = np.sqrt(sums)
-    for at in np.flatnonzero(sums < _UNDERFLOW):
-        row = np.searchsorted(pairs.starts, [at], side="right") - 1
-        a = queries.data[queries.in_data(row)].astype(np.float64)
-        difference = np.abs(a - references.data[references.in_data(pairs.ids[[at]].astype(np.int64))])
-        largest = difference.max()
-        if largest > 0:
-            difference = np.ldexp(difference, -int(np.frexp(largest)[1]))
-            length = np.sqrt((difference * difference).sum())
-            found[at] = np.ldexp(length, int(np.frexp(largest)[1])) * references.scale
+    for at in np.flatnonzero(sums < UNDERFLOW):
+        row = int(np.searchsorted(pairs.starts, at, side="right")) - 1
+        found[at] = distance_in_own_scale(queries, references, row, int(pairs.ids[at]))
     return found
+
+
+def distance_in_own_scale(queries: Rows, references: Rows, row: int, other: int) -> float:
+    """The distance of a query and a reference in the scale of their largest difference, where squares underflow."""
+    a, b = (
+        side.data[side.in_data(np.array([at]))].astype(np.float64) for side, at in ((queries, row), (references, other))
+    )
+    difference = np.abs(a - b)
+    largest = difference.max()
+    if largest == 0:
+        return 0.0
+    exponent = int(np.frexp(largest)[1])
+    difference = np.ldexp(difference, -exponent)
+    return float(np.ldexp(np.sqrt((difference * difference).sum()), exponent) * references.scale)
+
+
+def unit_of(features: int) -> int:
+    """Columns whose squared differences are added up before they join a pair's sum."""
+    return min(WIDE, -(-features // 16) * 16)
 
 
 def _sums(
@@ -114,7 +130,7 @@ def _sums(
         ids = pairs.ids
         sides = [_Side(references, None)]
     features = references.features
-    unit = min(WIDE, -(-features // 16) * 16)
+    unit = unit_of(features)
     each = 8 * unit * sum(len(side) for side in sides)  # bytes of one unit of columns, at most
     width = unit * max(1, min(_CACHE, memory // 4) // each)
     # Read in stretches: pages of memory at least, and from a disk as much as there is room for.

@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rra_cli.neighbors.tiles.order_kernels import kth_at_most
+
 # Compiled into this file and into mark_kernels.py, which keep compiled code by their own date only: touch both.
 FAR = np.float32(1e18)  # the bound before k pairs are known; its square is still a float32
 OUTWARDS = np.float32(1.0 + 1e-6)  # ends of intervals are rounded outwards
@@ -36,7 +38,7 @@ def shorten(
     i: int,
     k: int,
 ) -> None:
-    """Lowers the bound of list i to the k-th smallest upper end of its intervals; drops the pairs that begin beyond.
+    """Lowers the bound of list i to about the k-th smallest upper end of its intervals; drops the pairs that begin beyond.
 
     mine, theirs: facts of queries and references, `(rows, 4)`.
     """
@@ -51,8 +53,7 @@ def shorten(
     for p in range(n):
         ends[p] = np.sqrt(max(squares[i, p] + slacks[p], np.float32(0.0))) + radii[p]
     if n >= k:
-        end = np.partition(ends, k - 1)[k - 1]
-        bound[i] = min(bound[i], np.float32(end * OUTWARDS) + TINY)
+        bound[i] = min(bound[i], np.float32(kth_at_most(ends, n, k) * OUTWARDS) + TINY)
     limit = bound[i]
     kept = 0
     for p in range(n):

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rra_cli.neighbors.tiles.list_kernels import FAR, OUTWARDS, TINY
+from rra_cli.neighbors.tiles.order_kernels import kth_at_most
 
 # Relative to |x|^2 + |y|^2: rounding of the products to single precision and of a handful of operations on them.
 SINGLE = 4e-6
@@ -42,7 +43,6 @@ def first_bounds(
     two = len(cross) > 0
     second_part = np.float32(1.0 / 254.0)
     fold = max(1, min(16, n // (4 * k)))
-    width = n // fold if fold > 1 else n
     for r in range(max(0, begin), end):
         if bound[r] < FAR or n <= k:
             continue
@@ -54,13 +54,16 @@ def first_bounds(
         else:
             for c in range(n):
                 ends[c] = norm[c] + s * (scale[c] * np.float32(products[r, c]))
-        if 0 <= own[r] < n:
-            ends[own[r]] = FAR
+        others = n
+        if 0 <= own[r] < n:  # the last column takes its place
+            others = n - 1
+            ends[own[r]] = ends[others]
         # The smallest of every few columns stand for all: k of them within a distance are k columns within it.
+        width = others // fold
         for part in range(1, fold):
             for c in range(width):
                 ends[c] = min(ends[c], ends[part * width + c])
-        squared = rows[r, 1] + np.partition(ends[:width], k - 1)[k - 1]
+        squared = rows[r, 1] + kth_at_most(ends, width, k)
         squared += (error + SINGLE) * (rows[r, 1] + columns[:, 1].max()) + 2.0 * rows[r, 3] * second
         bound[r] = np.float32((np.sqrt(max(squared, 0.0)) + rows[r, 2] + radius) * OUTWARDS) + TINY
 

@@ -1,4 +1,4 @@
-"""Compiled direct differences of listed pairs of rows, and the order of what they give."""
+"""Compiled direct differences of listed pairs of rows, and what becomes of lists."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rra_cli.neighbors.tiles.lane_kernels import PAIRS, add_listed
 
-@njit(nogil=True, cache=True, fastmath=True)
+
+@njit(nogil=True, cache=True)
 def add_squares(
     queries: NDArray[np.floating],
     references: NDArray[np.floating],
@@ -20,27 +22,27 @@ def add_squares(
 ) -> None:
     """Adds the squared differences of some columns to the sums of listed pairs, for query rows begin..end.
 
-    queries, references: these columns, `(rows, w)`, w a multiple of `unit`. Row i's pairs are starts[i]..starts[i+1] of
-    `ids` (rows of `references`) and `sums`. Differences, squares and sums are float64; units are added one after the
-    other, so the result does not depend on how the columns are cut into calls.
+    queries, references: these columns, `(rows, w)`, w a multiple of `unit`, that one of 16. Row i's pairs are
+    starts[i]..starts[i+1] of `ids` (rows of `references`) and `sums`. Differences, squares and sums are float64; units
+    are added one after the other, so the result does not depend on how the columns are cut into calls.
     """
     width = queries.shape[1]
-    units, step = np.uint64(width // unit), np.uint64(unit)
-    own = np.empty(width, np.float64)
+    own = np.empty((1, width), np.float64)
+    some, totals = np.empty(PAIRS, ids.dtype), np.empty(PAIRS, np.float64)
     for i in range(begin, end):
-        for f in range(np.uint64(width)):
-            own[f] = queries[i, f]
-        for p in range(starts[i], starts[i + 1]):
-            j = np.uint64(ids[p])
-            total = sums[p]
-            for u in range(units):
-                at = u * step
-                part = 0.0
-                for f in range(step):
-                    difference = own[at + f] - references[j, at + f]
-                    part += difference * difference
-                total += part
-            sums[p] = total
+        own[0] = queries[i]
+        p, stop = starts[i], starts[i + 1]
+        while p + PAIRS <= stop:
+            for u in range(0, width, unit):
+                add_listed(own, references, ids, p, u, unit, sums, p)
+            p += PAIRS
+        left = stop - p
+        if left > 0:  # the last one stands in for those that are missing
+            for q in range(PAIRS):
+                some[q], totals[q] = ids[p + min(q, left - 1)], sums[p + min(q, left - 1)]
+            for u in range(0, width, unit):
+                add_listed(own, references, some, 0, u, unit, totals, 0)
+            sums[p:stop] = totals[:left]
 
 
 @njit(nogil=True, cache=True)
@@ -85,27 +87,6 @@ def find_listed(
             while at < last and other_ids[at] < ids[p]:
                 at += 1
             places[p] = at if at < last and other_ids[at] == ids[p] else -1
-
-
-@njit(nogil=True, cache=True)
-def take_nearest(
-    starts: NDArray[np.int64],
-    ids: NDArray[np.integer],
-    distances: NDArray[np.float64],
-    nearest: NDArray[np.int64],
-    nearest_distances: NDArray[np.float64],
-    begin: int,
-    end: int,
-) -> None:
-    """The k nearest of every row's pairs, by (distance, id), into `(rows, k)` arrays; the ids of a row ascend."""
-    k = nearest.shape[1]
-    for i in range(begin, end):
-        first, last = starts[i], starts[i + 1]
-        # The sort is stable, so that the lower id comes first where distances are equal.
-        order = np.argsort(distances[first:last], kind="mergesort")
-        for p in range(k):
-            nearest[i, p] = ids[first + order[p]]
-            nearest_distances[i, p] = distances[first + order[p]]
 
 
 @njit(nogil=True, cache=True)

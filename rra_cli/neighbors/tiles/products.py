@@ -34,7 +34,7 @@ _ALIGN = 16
 _JOINED = 4096
 # Added to every radius, for each feature: squares of smaller numbers underflow in the single precision of products,
 # lists and marks (rows are scaled into -1..1).
-_FLOOR = 1e-18
+FLOOR = 1e-18
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Product(ABC):
         """Products `(m, n)` of all rows of two panels, and of their second parts crosswise (no rows without)."""
 
 
+def float64_error(features: int) -> float:
+    """That of squared distances whose products are exact: norms and what follows are in float64."""
+    return 8 * (features + 16) * 2.0**-53
+
+
 _NO_CROSS = np.empty((0, 0), np.int32)
 _NO_PART = np.empty((0, 0), np.int8)
 
@@ -86,7 +91,7 @@ class Int8(Product):
     name, bytes, count = "int8", 1, 1
 
     def error(self, features: int) -> float:
-        return 8 * (features + 16) * 2.0**-53
+        return float64_error(features)
 
     def round(self, rows: Rows, start: int, stop: int) -> Panel:
         import torch
@@ -101,7 +106,7 @@ class Int8(Product):
                 self._round(block, rows.unit, centre, [part[i:j] for part in parts], facts[i:j])
 
         over_rows(work, stop - start)
-        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
+        facts[:, 2] += FLOOR * np.sqrt(rows.features)
         return Panel(start, facts, tuple(torch.from_numpy(part) for part in parts))
 
     def _round(
@@ -217,7 +222,7 @@ class Float(Product):
                 facts[i:j, 2] = left * (1 + 1e-9) + 1e-15 * np.sqrt(np.einsum("ij,ij->i", exact, exact))
 
         over_rows(work, stop - start)
-        facts[:, 2] += _FLOOR * np.sqrt(rows.features)
+        facts[:, 2] += FLOOR * np.sqrt(rows.features)
         facts[:, 3] = 0.0
         return Panel(start, facts, (torch.from_numpy(kept),))
 

@@ -16,8 +16,10 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.resume import BlockStore, Snapshots
 from rra_cli.neighbors.rows import Found, Rows, blocks
 from rra_cli.neighbors.tiles.choice import Plan, choose
+from rra_cli.neighbors.tiles.dense import BYTES, nearest_of_all
 from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.refine import refine
 from rra_cli.neighbors.tiles.sweep import Sweep
 
 
@@ -55,7 +57,10 @@ def search(
             if store is not None:
                 store.save(at, *kept)
         stop = at + len(kept[0])
-        indices[at:stop], distances[at:stop] = kept
+        if stop - at == n:
+            indices, distances = kept  # not copied, which would take as long as sorting many neighbours
+        else:
+            indices[at:stop], distances[at:stop] = kept
         at = stop
         progress(at, n, "")
     if store is not None:
@@ -121,11 +126,24 @@ class _Block:
             if len(chosen):
                 block._of(chosen)._evaluate(pairs, pending[chosen], found, _span(progress, 60, 100))
             pending = np.setdiff1d(pending, pending[chosen], assume_unique=True)
-        each = 64 * len(self.references)
+        each = BYTES * len(self.references)
         for a, b in blocks(len(pending), max(1, self.memory // 2 // each)):
             block = self._part(a, b) if len(pending) == n else self._of(pending[a:b])
-            block._evaluate(block._all_pairs(), pending[a:b], found)
-            progress(b, len(pending), "")
+            keep = store if len(pending) == n else None
+            snapshots = None if keep is None else keep.snapshots("sums", start + a, start + b)
+            ids, lengths = nearest_of_all(
+                block.queries,
+                self.references,
+                block.own,
+                self.k,
+                memory=self.memory,
+                offset=block.offset,
+                progress=_span(progress, 100 * a // len(pending), 100 * b // len(pending)),
+                snapshots=snapshots,
+            )
+            if len(ids) == n:
+                return ids, lengths
+            found[0][pending[a:b]], found[1][pending[a:b]] = ids, lengths
         return found
 
     def _of(self, rows: NDArray[np.int64]) -> _Block:
@@ -138,13 +156,6 @@ class _Block:
         offset = None if self.offset is None else self.offset + start
         return replace(self, queries=self.queries.part(start, stop), own=self.own[start:stop], offset=offset)
 
-    def _all_pairs(self) -> Pairs:
-        """Every query with every reference but itself."""
-        n, m = len(self.queries), len(self.references)
-        ids = np.tile(np.arange(m, dtype=np.int32), (n, 1))
-        keep = ids != self.own[:, None]
-        return Pairs(np.r_[0, np.cumsum(keep.sum(axis=1))].astype(np.int64), ids[keep])
-
     def _evaluate(
         self,
         pairs: Pairs,
@@ -154,6 +165,7 @@ class _Block:
         snapshots: Snapshots | None = None,
     ) -> None:
         """The nearest of the candidates, into rows of `found`."""
+        pairs = refine(self.queries, self.references, pairs, self.k, memory=self.memory, offset=self.offset)
         distances = distances_of(
             self.queries,
             self.references,

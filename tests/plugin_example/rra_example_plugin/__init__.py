@@ -26,13 +26,12 @@ class ExampleNet(Model):
             raise ValueError(f"width is {self.width}; at least 1 is needed")
 
     def build(self, input_shape: tuple[int, int, int], n_classes: int) -> Encoder:
-        layers = (
-            Layer(INPUT, ""),
-            Layer("conv", "conv", "convolution"),
-            Layer("gap", "gap", "head"),
-            Layer("logits", "logits", "head"),
-        )
-        return Encoder(_Net(input_shape[0], self.width, n_classes), layers)
+        layers = [Layer(INPUT, ""), Layer("conv", "conv", "convolution"), Layer("gap", "gap", "head")]
+        if n_classes:
+            layers.append(Layer("logits", "logits", "head"))
+        # A method without labels asks for no classes: the output is then the representation.
+        module = _Net(input_shape[0], self.width, n_classes)
+        return Encoder(module, tuple(layers), representation="gap", n_features=self.width)
 
 
 class _Net(nn.Module):
@@ -40,7 +39,7 @@ class _Net(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU())
         self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.logits = nn.Linear(width, n_classes)
+        self.logits = nn.Linear(width, n_classes) if n_classes else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.logits(self.gap(self.conv(images)))

@@ -61,6 +61,22 @@ def test_a_good_configuration_binds_to_typed_frozen_objects() -> None:
         experiment.pooling["cls"] = experiment.pooling["none"]  # type: ignore[index]
 
 
+def test_other_data_sets_bind_by_their_names() -> None:
+    experiment = bind({**good(), "transfer": {"small": {"name": "digits", "n_samples": 50}}, "transfer_layers": ["h*"]})
+    assert experiment.transfer["small"].n_samples == 50
+    assert experiment.transfer_layers == ("h*",)
+    assert not bind(good()).transfer
+    assert bind(good()).transfer_layers == ()
+    assert not bind({**good(), "transfer": None, "transfer_layers": None}).transfer
+
+
+def test_faults_of_other_data_sets_name_the_place() -> None:
+    (fault,) = faults({**good(), "transfer": {"x": {"name": "digitz"}}})
+    assert fault.startswith("transfer.x.name: there is no dataset named 'digitz': did you mean 'digits'")
+    (fault,) = faults({**good(), "transfer": {"x": {"name": "digits", "n": 3}}})
+    assert fault.startswith("transfer.x.n: unknown key; ")
+
+
 def test_compared_engines_bind_by_their_names() -> None:
     experiment = bind({**good(), "compare": {"engines": {"wide": {"name": "pynndescent", "n_neighbors": 9}}}})
     assert experiment.compare.engines["wide"].n_neighbors == 9  # type: ignore[attr-defined]
@@ -118,6 +134,13 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
             "metrics.per_sampel: expected a metric's settings ({name: ...}), got true; did you mean 'per_sample'?",
         ),
         (changed(metrics={"a b": {"name": "nncs"}}), "metrics.a b: a column is named by letters, digits and _"),
+        ({**good(), "transfer": 3}, "transfer: expected a mapping of names to data sets, got 3"),
+        (
+            {**good(), "transfer": {"a b": {"name": "digits"}}},
+            "transfer.a b: a data set is named by letters, digits and _",
+        ),
+        ({**good(), "transfer": {"x": 3}}, "transfer.x: expected a mapping with a name, got 3"),
+        ({**good(), "transfer_layers": "gap"}, "transfer_layers: expected a list of names or globs, got 'gap'"),
         ({**good(), "compare": 3}, "compare: expected a mapping with engines and layers, got 3"),
         ({**good(), "compare": {"engine": {}}}, "compare.engine: unknown key; did you mean 'engines'?"),
         ({**good(), "compare": {"engines": 3}}, "compare.engines: expected a mapping of names to engines, got 3"),

@@ -65,7 +65,7 @@ def test_keys_are_checked_without_importing_components() -> None:
     assert key_faults(config) == [
         "modle: unknown key; did you mean 'model'?",
         "model.dept: unknown key; did you mean 'depth'?",
-        "method.name: there is no method named 'supervisd': did you mean 'supervised'?",
+        "method.name: there is no method named 'supervisd': did you mean 'supervised' or 'triplet_supervised'?",
     ]
     assert key_faults(composed([], ())[0]) == []
 

@@ -16,7 +16,8 @@ from rra_cli.core import files as core_files
 from rra_cli.data import cifar10, mnist
 from rra_cli.data.cifar10 import Cifar10
 from rra_cli.data.dataset import ImageDataset
-from rra_cli.data.mnist import Mnist, parse_idx
+from rra_cli.data.idx_files import parse_idx
+from rra_cli.data.mnist import Mnist
 from rra_cli.data.official_files import OfficialFile, data_root, ensure_files, read_verified
 from rra_cli.errors import UserError
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from rra_cli.core.component import components
 from rra_cli.methods.method import Batch
 from rra_cli.methods.none import NoTraining
 from rra_cli.methods.supervised import Supervised
@@ -74,7 +75,9 @@ def test_none_does_not_train() -> None:
     [
         ({"epochs": 0}, "epochs is 0; at least 1 is needed"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"ranks": 2}, "ranks is 2; only 1"),
+        ({"ranks": 0}, r"ranks is 0; from 1 to batch_size \(128\)"),
+        ({"ranks": 9, "batch_size": 8}, r"ranks is 9; from 1 to batch_size \(8\)"),
+        ({"accumulate": 0}, "accumulate is 0; at least 1 batch"),
         ({"milestones": 0}, "every n-th epoch, so it is at least 1"),
         ({"epochs": 3, "milestones": (1, 4)}, r"milestones \[4\] lie outside of 0..3"),
         ({"milestones": (-1,)}, r"milestones \[-1\] lie outside"),
@@ -90,3 +93,21 @@ def test_milestones_are_a_list_or_every_nth_epoch() -> None:
     assert Supervised(epochs=7, milestones=3).milestone_epochs() == (0, 3, 6)
     assert Supervised(epochs=7, milestones=(5, 0, 5)).milestone_epochs() == (0, 5)
     assert Supervised(epochs=7).milestone_epochs() == ()
+
+
+def test_what_each_method_needs() -> None:
+    """Two views or one, labels or none, a classifier or none: what the loop and the data are asked for."""
+    known = {name: (cls.n_views, cls.needs_labels, cls.classifies) for name, cls in components("method").items()}
+    ours = {
+        "supervised": (1, True, True),
+        "triplet_supervised": (1, True, False),
+        "triplet_entropy": (1, True, True),
+        "none": (1, False, True),
+        **dict.fromkeys(("simclr", "simsiam", "moco_v2", "barlow_twins", "triplet_ss"), (2, False, False)),
+    }
+    assert {name: known[name] for name in ours} == ours
+
+
+def test_a_single_sample_is_a_batch_where_samples_are_not_compared() -> None:
+    assert Supervised(batch_size=1).batch_size == 1
+    assert not Supervised.drops_last

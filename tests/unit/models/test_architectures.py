@@ -18,6 +18,7 @@ from rra_cli.models.mlp import MLP
 from rra_cli.models.model import Model
 from rra_cli.models.parts import activation_module
 from rra_cli.models.resnet import PadShortcut, ResNet18, ResNet20, ResNet34
+from rra_cli.models.resnet_rmqm import ResNet18RMQM
 
 RGB, GREY, DIGIT = (3, 32, 32), (1, 28, 28), (1, 8, 8)
 # A small image size that fits the architecture; 32x32 RGB where none is named.
@@ -25,6 +26,7 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "resnet20": (3, 16, 16),
     "resnet18": (3, 8, 8),
     "resnet34": (3, 8, 8),
+    "resnet18_rmqm": (3, 8, 8),
     "lenet5": GREY,
     "lenet_rmqm": GREY,
     "mlp": DIGIT,
@@ -114,6 +116,12 @@ def test_resnet20_has_the_layers_of_the_thesis_table_4_1(shortcut: str) -> None:
         (LeNetRMQM(embedding=64), GREY, [784, 6 * 24**2, 6 * 12**2, 16 * 8**2, 256, 512, 512, 512, 64, 10]),
         (ResNet18(), RGB, [3072, *[65536] * 3, *[32768] * 2, *[16384] * 2, *[8192] * 2, 512, 10]),
         (ResNet34(), RGB, [3072, *[65536] * 4, *[32768] * 4, *[16384] * 6, *[8192] * 3, 512, 10]),
+        # reference: MLP 512-1024-1024-embedding on the pooled features.
+        (
+            ResNet18RMQM(embedding=16),
+            RGB,
+            [3072, *[65536] * 3, *[32768] * 2, *[16384] * 2, *[8192] * 2, 512, 1024, 1024, 16, 10],
+        ),
         (MLP(width=100, depth=2), DIGIT, [64, 100, 100, 10]),
         (ConvNetSmall(), DIGIT, [64, *[1024] * 2, *[512] * 2, *[256] * 2, 64, 10]),
     ],
@@ -171,6 +179,23 @@ class TestEveryArchitecture:
         for layer, a, b in zip(single.layers, first, second, strict=True):
             assert b == (a if layer.name in fixed else 2 * a), layer.name
 
+    def test_without_classes_the_output_is_the_representation(self, name: str) -> None:
+        """The same network without what comes behind its representation: with equal weights, the same numbers."""
+        whole, headless = (OURS[name]().build(shape_of(name), n) for n in (7, 0))
+        assert headless.layers == whole.layers[: len(headless.layers)]
+        assert headless.layers[-1].name == headless.representation == whole.representation
+        assert headless.n_features == whole.n_features > 0
+        headless.module.load_state_dict(
+            {key: value for key, value in whole.module.state_dict().items() if key in headless.module.state_dict()}
+        )
+        for encoder in (whole, headless):
+            encoder.module.eval()
+        images = torch.randn(3, *shape_of(name))
+        inside, alone = outputs(whole, images)[whole.representation_module], outputs(headless, images)[""]
+        assert alone.shape == (3, whole.n_features)
+        assert torch.equal(alone, inside)
+        assert not [key for key in headless.module.state_dict() if key.startswith("logits")]
+
     def test_layer_stages_are_contiguous(self, name: str) -> None:
         stages = [layer.stage for layer in OURS[name]().build(shape_of(name), 10).layers]
         assert all(stages)
@@ -201,6 +226,7 @@ def test_twice_as_deep_has_twice_the_blocks(model: Model, extra: int) -> None:
         (LeNetRMQM(), (3, 15, 32), "at least 16x16 pixels, but the data set's images are 3x15x32"),
         (ResNet20(), (3, 3, 8), "at least 4x4 pixels"),
         (ResNet18(), (3, 7, 7), "at least 8x8 pixels"),
+        (ResNet18RMQM(), (3, 7, 8), "model=resnet18_rmqm takes images of at least 8x8 pixels"),
         (ConvNetSmall(), (1, 3, 3), "at least 4x4 pixels"),
     ],
 )
@@ -219,8 +245,9 @@ def test_a_change_in_place_would_be_seen() -> None:
 
 
 def test_wrong_sizes_are_refused_at_birth() -> None:
-    with pytest.raises(ValueError, match="embedding is 0; at least 1"):
-        LeNetRMQM(embedding=0)
+    for model in (LeNetRMQM, ResNet18RMQM):
+        with pytest.raises(ValueError, match="embedding is 0; at least 1"):
+            model(embedding=0)
     with pytest.raises(ValueError, match="width is 0 and depth 3"):
         MLP(width=0)
 
@@ -277,3 +304,25 @@ def test_an_encoder_checks_its_layers() -> None:
         Encoder(module, (Layer("input", ""), Layer("a", "0"), Layer("a", "0")))
     with pytest.raises(ValueError, match="names the module 'nope', which does not exist"):
         Encoder(module, (Layer("input", ""), Layer("a", "nope")))
+    with pytest.raises(ValueError, match="representation 'b' is none of the layers"):
+        Encoder(module, (Layer("input", ""), Layer("a", "0")), "b")
+    with pytest.raises(ValueError, match="n_features is -1"):
+        Encoder(module, (Layer("input", ""), Layer("a", "0")), n_features=-1)
+
+
+def test_the_last_layer_is_the_representation_where_none_is_named() -> None:
+    layers = (Layer("input", ""), Layer("a", "0"), Layer("b", "1"))
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    assert Encoder(module, layers).representation == "b"
+    assert Encoder(module, layers).representation_module == "1"
+    assert Encoder(module, layers, "a").representation_module == "0"
+
+
+def test_both_rmqm_networks_take_the_embedding_before_the_classifiers_activation() -> None:
+    for model, shape in ((LeNetRMQM(embedding=16), GREY), (ResNet18RMQM(embedding=16), (3, 8, 8))):
+        encoder = model.build(shape, 10)
+        encoder.module.eval()
+        found = outputs(encoder, torch.randn(4, *shape))
+        assert encoder.representation == "embedding"
+        assert (found["embedding"] < 0).any()
+        assert torch.equal(found["classifier_activation"], found["embedding"].relu())

@@ -31,7 +31,7 @@ def test_values_are_kept_by_sample_id(tmp_path: Path) -> None:
     path = write_per_sample([block([4 / 3, np.nan, -0.0], [4, 2, 7])], tmp_path, "nncs")
     assert path == tmp_path / "per_sample/nncs.parquet"
     read = pq.read_table(path)
-    assert read.column_names == ["sample_id", *COMMON, "k", "value", "engine", "recall"]
+    assert read.column_names == ["sample_id", *COMMON, "k", "value", "engine", "recall", "dataset"]
     assert read.schema.field("layer").type == pa.string()
     assert {read.schema.field(name).type for name in ("sample_id", "epoch", "index", "k")} == {pa.int64()}
     assert read["sample_id"].to_pylist() == [2, 4, 7]

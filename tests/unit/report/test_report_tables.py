@@ -37,8 +37,9 @@ def test_columns_are_the_contract() -> None:
     assert ",".join(COMMON) == "checkpoint,epoch,split,layer,index,pool,scale,subset,n_samples"
     assert ",".join(TABLES["layers"].columns) == ",".join(COMMON) + ",n_features,k"
     assert ",".join(TABLES["metrics"].columns) == (
-        ",".join(COMMON) + ",k,metric,value,std_error,chance,n_used,reason,engine,recall"
+        ",".join(COMMON) + ",k,metric,value,std_error,chance,n_used,reason,engine,recall,dataset"
     )
+    assert TABLES["layers"].trailing == ("stage", "engine", "recall", "dataset")
     assert ",".join(TABLES["nnls"].columns[:16]) == (
         "model_a,checkpoint_a,split_a,layer_a,pool_a,scale_a,model_b,checkpoint_b,split_b,layer_b,pool_b,scale_b,"
         "subset,n_samples,k,nnls"

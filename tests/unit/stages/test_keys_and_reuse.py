@@ -11,7 +11,7 @@ import pytest
 from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, Runtime, StoreConfig
 from rra_cli.data.augment import NoAugment
-from rra_cli.data.augment_rra import RraAugment
+from rra_cli.data.augment_views import RandomViews
 from rra_cli.data.digits import Digits
 from rra_cli.errors import UserError
 from rra_cli.methods.none import NoTraining
@@ -119,10 +119,10 @@ def test_milestones_pick_from_a_training_and_do_not_change_it(base: Experiment) 
 
 
 def test_augmentation_and_optimiser_change_the_training_unless_there_is_none(base: Experiment) -> None:
-    assert changed(base, replace(base, augment=RraAugment()))["train"] == {""}
+    assert changed(base, replace(base, augment=RandomViews(flip=0.5)))["train"] == {""}
     assert changed(base, replace(base, optimizer=SGD(lr=0.5)))["train"] == {""}
     untrained = replace(base, method=NoTraining())
-    other = replace(untrained, augment=RraAugment(), optimizer=SGD(lr=0.5), method=NoTraining(epochs=3))
+    other = replace(untrained, augment=RandomViews(flip=0.5), optimizer=SGD(lr=0.5), method=NoTraining(epochs=3))
     assert not any(changed(untrained, other).values())
 
 

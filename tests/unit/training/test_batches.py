@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +16,11 @@ from rra_cli.data.augment import NoAugment
 from rra_cli.data.dataset import Samples
 from rra_cli.data.normalise import normalise
 from rra_cli.errors import UserError
-from rra_cli.training import batches
-from rra_cli.training.batches import Resident, batch_bounds, draw_batch, epoch_order, evaluate
+from rra_cli.methods.supervised import Supervised
+from rra_cli.training import figures
+from rra_cli.training.batches import Resident, batch_bounds, draw_batch, epoch_order, epoch_steps
+from rra_cli.training.figures import evaluate
+from rra_cli.training.ranks import Ranks
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,43 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
         batch_bounds(100, 128)
     assert caught.value.hint is not None
     assert "at most 100" in caught.value.hint
+
+
+def test_an_incomplete_batch_is_left_out_where_samples_are_compared() -> None:
+    assert batch_bounds(12, 5, drops_last=True) == [(0, 5), (5, 10)]
+    assert batch_bounds(10, 5, drops_last=True) == [(0, 5), (5, 10)]
+
+
+def test_every_process_gets_two_samples_of_a_batch() -> None:
+    """With three processes a rest of five would leave one of them a single sample."""
+    assert batch_bounds(17, 12, ranks=3) == [(0, 12)]
+    assert batch_bounds(18, 12, ranks=3) == [(0, 12), (12, 18)]
+    with pytest.raises(UserError, match="batch_size is 2, too few samples for method"):
+        batch_bounds(17, 2, ranks=3)
+
+
+@pytest.mark.parametrize(("n", "size"), [(20, 1), (20, 2), (21, 2), (20, 3), (5, 4)])
+def test_the_rows_of_all_processes_are_the_batch_in_order(n: int, size: int) -> None:
+    shares = [list(range(n))[Ranks(rank, size).rows(n)] for rank in range(size)]
+    assert [row for share in shares for row in share] == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_step_takes_consecutive_batches_and_the_last_one_the_rest() -> None:
+    method = Supervised(batch_size=5, accumulate=3)
+    assert epoch_steps(23, method, 1) == [[(0, 5), (5, 10), (10, 15)], [(15, 20), (20, 23)]]
+    assert epoch_steps(23, replace(method, accumulate=1), 1) == [[bounds] for bounds in batch_bounds(23, 5)]
+
+
+def test_a_process_sees_its_rows_as_they_look_in_the_joint_batch() -> None:
+    resident = Resident.of(samples(40, 0), (0.4,), (0.25,), "cpu")
+    joint = draw_batch(resident, torch.arange(9), Noise(), 2, 0, 1, 0)
+    for rank in range(2):
+        rows = Ranks(rank, 2).rows(9)
+        part = draw_batch(resident, torch.arange(9), Noise(), 2, 0, 1, 0, rows)
+        for view, whole in zip(part.views, joint.views, strict=True):
+            assert torch.equal(view, whole[rows])
+        assert torch.equal(part.ids, joint.ids[rows])
 
 
 def test_an_epoch_visits_every_sample_once_in_an_order_of_seed_and_epoch() -> None:
@@ -86,7 +127,7 @@ def test_evaluation_is_the_mean_over_all_samples_whatever_the_batch(monkeypatch:
     whole = evaluate(encoder, resident)
     assert whole["loss"] == pytest.approx(loss, 1e-6)
     assert whole["accuracy"] == np.mean(logits.argmax(1) == labels)
-    monkeypatch.setattr(batches, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(figures, "BLOCK", 7)
     assert evaluate(encoder, resident) == pytest.approx(whole)
 
 

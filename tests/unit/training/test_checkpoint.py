@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from training_jobs import Dropped, Store, job
 
+from rra_cli.core.signals import Interrupted
 from rra_cli.errors import UserError
 from rra_cli.models.mlp import MLP
 from rra_cli.training import checkpoint
-from rra_cli.training.checkpoint import NEWEST, PREVIOUS, load_encoder, weights_of, write_checkpoint
+from rra_cli.training.checkpoint import NEWEST, PREVIOUS, load_encoder, resume, weights_of, write_checkpoint
+from rra_cli.training.job import TrainingJob, begin
 from rra_cli.training.loop import run_training
 
 ENTRIES = ["epoch_0002", "epoch_0003", "best", "history"]
@@ -32,7 +37,7 @@ def stopped_in_epoch_3(folder: Path) -> tuple[Path, Store]:
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rra_cli.training.loop.LOOK_EVERY", 0.0)
+        patch.setattr("rra_cli.training.keeping.LOOK_EVERY", 0.0)
         with pytest.raises(Stopped):
             run_training(
                 job(),
@@ -99,6 +104,73 @@ def test_a_damaged_resume_file_falls_back_to_the_one_before(
     assert store.content() == undisturbed
 
 
+def test_a_resume_file_cut_off_at_any_byte_is_noticed(tmp_path: Path) -> None:
+    """The last bytes matter as well: 40 places, the first and the last few bytes among them."""
+    work, _ = stopped_in_epoch_3(tmp_path)
+    (work / PREVIOUS).unlink()
+    whole = (work / NEWEST).read_bytes()
+    places = {0, 1, 10, len(whole) - 1, len(whole) - 2, len(whole) - 22, *range(0, len(whole), len(whole) // 33)}
+    fresh = partial(begin, job(), "cpu", 5)
+    said: list[str] = []
+    for size in sorted(places):
+        (work / NEWEST).write_bytes(whole[:size])
+        assert resume(work, "cpu", {}, 4, fresh, said.append).epoch == 0, f"{size} of {len(whole)} bytes"
+    assert len(said) == len(places)
+    (work / NEWEST).write_bytes(whole)
+    assert resume(work, "cpu", {}, 4, fresh, said.append).epoch == 3
+    assert len(said) == len(places)
+
+
+def test_a_resume_file_of_another_training_is_refused_with_the_difference(tmp_path: Path) -> None:
+    """Put there by hand; with the training's own file nothing is said (the control)."""
+    mine = replace(job(), identity={"identity": {"optimizer": {"lr": 0.1}, "seed": 0}})
+    other = replace(job(), identity={"identity": {"optimizer": {"lr": 0.2}, "seed": 0}})
+    store = Store(tmp_path / "store")
+    run_training(other, tmp_path / "work", device="cpu", entries=["epoch_0002"], publish=store.publish)
+
+    def go_on(a_job: TrainingJob) -> None:
+        run_training(a_job, tmp_path / "work", device="cpu", entries=["epoch_0003"], publish=store.publish)
+
+    with pytest.raises(UserError, match="belongs to another training") as caught:
+        go_on(mine)
+    assert "identity.optimizer.lr: stored 0.2, asked for 0.1" in caught.value.message
+    assert "seed" not in caught.value.message
+    assert "move it away" in str(caught.value.hint)
+    go_on(other)
+
+
+def test_an_interruption_saves_and_passes_on(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """Asked for in the middle of the second epoch: the very step is kept, although no other save was due."""
+    store, steps = Store(tmp_path / "store"), iter(range(1000))
+
+    def stop() -> Interrupted | None:
+        return Interrupted(signal.SIGTERM) if next(steps) == 9 else None
+
+    with pytest.raises(Interrupted):
+        run_training(job(), tmp_path / "work", device="cpu", entries=ENTRIES, publish=store.publish, stop=stop)
+    content = torch.load(tmp_path / "work" / NEWEST, weights_only=True)
+    # Asked after the block of each of 3 evaluations (epoch 0: test and clean), 5 steps, 1 block, and then steps.
+    assert (content["epoch"], content["running"]["step"]) == (2, 2)
+    assert finish(tmp_path / "work", store)[0] == []
+    assert store.content() == undisturbed
+
+
+def test_an_interruption_during_the_evaluation_keeps_the_epochs_steps(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    store, steps = Store(tmp_path / "store"), iter(range(1000))
+
+    def stop() -> Interrupted | None:
+        return Interrupted(signal.SIGTERM) if next(steps) == 7 else None
+
+    with pytest.raises(Interrupted):
+        run_training(job(), tmp_path / "work", device="cpu", entries=ENTRIES, publish=store.publish, stop=stop)
+    content = torch.load(tmp_path / "work" / NEWEST, weights_only=True)
+    assert (content["epoch"], content["running"]["step"]) == (1, 5)
+    finish(tmp_path / "work", store)
+    assert store.content() == undisturbed
+
+
 def test_with_both_damaged_it_starts_afresh(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work, store = stopped_in_epoch_3(tmp_path)
     truncate(work / NEWEST)
@@ -152,7 +224,7 @@ def test_nothing_in_a_resume_file_is_run(tmp_path: Path) -> None:
             return (os.mkdir, (str(trap),))
 
     for name in (NEWEST, PREVIOUS):
-        torch.save({"format": 1, "encoder": Trap()}, work / name, pickle_module=pickle)
+        torch.save({"format": 2, "encoder": Trap()}, work / name, pickle_module=pickle)
     assert len(finish(work, store)[0]) == 2
     assert not trap.exists()
 

@@ -15,10 +15,12 @@ from rra_cli.errors import UserError
 from rra_cli.methods.none import NoTraining
 from rra_cli.methods.supervised import Supervised
 from rra_cli.models.mlp import MLP
-from rra_cli.training import loop
-from rra_cli.training.batches import Resident, evaluate
+from rra_cli.training import figures, keeping
+from rra_cli.training.batches import Resident
 from rra_cli.training.checkpoint import load_encoder
-from rra_cli.training.loop import TrainingJob, is_clean_epoch, run_training, wanted_epochs
+from rra_cli.training.figures import evaluate
+from rra_cli.training.lines import is_clean_epoch
+from rra_cli.training.loop import TrainingJob, run_training, wanted_epochs
 from rra_cli.training.optimizer import SGD, Adam
 
 ALL = ["epoch_0000", "epoch_0002", "epoch_0003", "best", "history"]
@@ -147,10 +149,10 @@ def test_best_is_the_highest_test_accuracy_and_the_earliest_on_ties(
 ) -> None:
     accuracies = iter([0.3, 0.7, 0.2, 0.7])
 
-    def scripted(encoder: torch.nn.Module, data: Resident) -> dict[str, float]:
-        return {"loss": 1.0, "accuracy": next(accuracies) if len(data) == 60 else 0.0}
+    def scripted(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+        return {"loss": 1.0, "accuracy": next(accuracies) if len(labels) == 60 else 0.0}
 
-    monkeypatch.setattr(loop, "evaluate", scripted)
+    monkeypatch.setattr(figures, "classification", scripted)
     store = train(job(), tmp_path, ["epoch_0001", "epoch_0003", "best"])
     assert json.loads((store.root / "best" / "checkpoint.json").read_text())["epoch"] == 1
     assert store.content()["best/weights.pt"] == store.content()["epoch_0001/weights.pt"]
@@ -174,9 +176,9 @@ def test_a_diverging_run_stops_and_names_the_step(tmp_path: Path) -> None:
 
 
 def test_weights_that_overflow_in_the_last_step_are_not_published(tmp_path: Path) -> None:
-    """One step whose loss is finite, and after it nothing is: seen by the evaluation."""
+    """One step whose loss is finite, and after it nothing is."""
     one_step = job(method=Supervised(epochs=1, batch_size=90), optimizer=SGD(lr=1e38, warmup_epochs=0.0))
-    with pytest.raises(UserError, match="diverged: after epoch 1, the loss on the test split is nan"):
+    with pytest.raises(UserError, match="diverged: after epoch 1, train_clean_loss is nan"):
         train(one_step, tmp_path, ["epoch_0001", "best"])
     assert list((tmp_path / "store").iterdir()) == []
 
@@ -201,7 +203,7 @@ def test_wanted_epochs() -> None:
 
 
 def test_progress_counts_samples_up_to_the_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(keeping, "LOOK_EVERY", 0.0)
     seen: list[tuple[int, int, str]] = []
     train(job(), tmp_path, progress=lambda done, total, note="": seen.append((done, total, note)))
     done = [one[0] for one in seen]

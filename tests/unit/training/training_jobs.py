@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from rra_cli.core.component import components
 from rra_cli.data.augment import Augment, NoAugment
 from rra_cli.data.dataset import Samples
+from rra_cli.methods.method import Method
 from rra_cli.methods.supervised import Supervised
 from rra_cli.models.encoder import Encoder, Layer
 from rra_cli.models.model import Model
@@ -36,15 +38,13 @@ class Dropped(Unlisted):
     dropout: float = 0.2
 
     def build(self, input_shape: tuple[int, int, int], n_classes: int) -> Encoder:
-        module = nn.Sequential(
-            nn.Conv2d(input_shape[0], 6, 3),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.Dropout(self.dropout),
-            nn.Flatten(),
-            nn.Linear(6 * (input_shape[1] - 2) * (input_shape[2] - 2), n_classes),
-        )
-        return Encoder(module, (Layer("input", ""), Layer("conv", "0"), Layer("logits", "5")))
+        n_features = 6 * (input_shape[1] - 2) * (input_shape[2] - 2)
+        parts = [nn.Conv2d(input_shape[0], 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(self.dropout), nn.Flatten()]
+        layers = [Layer("input", ""), Layer("conv", "0"), Layer("embedding", "4")]
+        if n_classes:
+            parts.append(nn.Linear(n_features, n_classes))
+            layers.append(Layer("logits", "5"))
+        return Encoder(nn.Sequential(*parts), tuple(layers), "embedding", n_features)
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,26 @@ class Noise(Augment):
 
     watch: Callable[[], None] = lambda: None
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
         self.watch()
         return (images + 0.1 * torch.rand(images.shape, generator=generator)).clamp(0, 1)
+
+
+SMALL = {"projector": (16, 8), "predictor": 8, "queue": 64}
+
+
+def tiny(name: str, **settings: Any) -> Method:
+    """The method of that name with heads and a queue that fit a tiny net; 3 epochs of batches of 20."""
+    cls = components("method")[name]
+    small = {field.name: SMALL[field.name] for field in fields(cls) if field.name in SMALL}
+    return cls(**{"epochs": 3, "batch_size": 20, **small, **settings})
+
+
+def trained_methods() -> list[str]:
+    """Every method that trains."""
+    return sorted(
+        name for name, cls in components("method").items() if cls.trains and cls.__module__.startswith("rra_cli")
+    )
 
 
 def samples(n: int, seed: int) -> Samples:

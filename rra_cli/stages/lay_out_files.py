@@ -1,0 +1,65 @@
+"""From a configured experiment on a user's own activation files to its stages."""
+
+from __future__ import annotations
+
+from rra_cli.config.experiment import Experiment
+from rra_cli.errors import UserError
+from rra_cli.stages.engines import LayerEngines, engine_notes
+from rra_cli.stages.files import FileSource, UserFiles
+from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.keys import graph_k, graph_spec, neighbors_of
+from rra_cli.stages.layout import Layout
+from rra_cli.stages.measure import Labelling
+from rra_cli.stages.point import Checkpoint, Point
+from rra_cli.stages.preprocessing import preprocessing_notes
+from rra_cli.stages.shards import check_shards
+
+
+def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
+    """The layout of a user's folder: its layers are there already."""
+    if experiment.activations.reduce is not None:
+        raise UserError(
+            f"activations.reduce={experiment.activations.reduce} projects layers while they are captured, "
+            "but these files are there already and are searched as they are",
+            f"leave it out, or write them anew by rra_cli.capture(..., reduce={experiment.activations.reduce})",
+        )
+    if experiment.activations.heads:
+        raise UserError(
+            "activations.heads captures the projector and predictor of a method, but these layers are there already",
+            "leave it out",
+        )
+    if experiment.transfer:
+        raise UserError(
+            f"transfer names {', '.join(experiment.transfer)}, but dataset=activations has no network to apply",
+            "leave transfer out, or train a network on a data set of images",
+        )
+    files = UserFiles(experiment, read_only=read_only)
+    layout = Layout(experiment, files.key[:12], files)
+    k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)
+    check_shards(experiment.neighbors, files.n_samples)
+    engines = LayerEngines(experiment.neighbors, files.n_samples, graph_k(experiment, k))
+    graphs = []
+    for pooling in experiment.pooling.values():
+        for layer in files.layers:
+            source = FileSource(files, layer, pooling)
+            engine, start = engines.of(pooling, source.n_features)
+            point = Point(
+                checkpoint=Checkpoint("last", "last", None),
+                split=files.split,
+                layer=layer.name,
+                index=layer.index,
+                module=layer.name,
+                stage="",
+                pooling=pooling,
+                n_samples=files.n_samples,
+                k=k,
+                activations=source.spec,
+                graph=graph_spec(engine, source.spec, engines.k, None if start is None else start.point.graph),
+            )
+            graphs.append(GraphStage(point, source, None, engine, engines.k, start))
+            engines.add(graphs[-1])
+    layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
+    layout.without_probes("a probe needs a training and a test split, and a folder of activations is one split")
+    layout.notes += engine_notes(experiment.neighbors, layout.graphs)
+    layout.notes += preprocessing_notes(layout.graphs)
+    return layout

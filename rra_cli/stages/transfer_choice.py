@@ -1,0 +1,52 @@
+"""To which other data sets a trained network is applied, and at which of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from rra_cli.config.experiment import Experiment
+from rra_cli.data.dataset import SPLITS, ImageDataset
+from rra_cli.errors import UserError, did_you_mean
+from rra_cli.metrics.metric import TransferMetric
+
+
+def transfer_datasets(experiment: Experiment) -> Mapping[str, ImageDataset]:
+    """The data sets of `transfer` by their names.
+
+    Raises `UserError` where one is no data set of images with both splits, or where there is no probe to measure.
+    """
+    found: dict[str, ImageDataset] = {}
+    for name, dataset in experiment.transfer.items():
+        if not isinstance(dataset, ImageDataset):
+            raise UserError(
+                f"transfer.{name}.name is {dataset.name}, which has no images to apply the network to",
+                "name a data set of images; `rra ls dataset` lists them",
+            )
+        if set(dataset.splits) != set(SPLITS):
+            raise UserError(
+                f"transfer.{name}.splits is {list(dataset.splits)}, but a probe is fitted to the training split and "
+                "judged by the test split",
+                f"leave transfer.{name}.splits out",
+            )
+        found[name] = dataset
+    if found and not any(isinstance(metric, TransferMetric) for metric in experiment.metrics.metrics.values()):
+        raise UserError(
+            f"transfer names {', '.join(found)}, but metrics has no probe, and only probes are measured there",
+            "use metrics=probes, metrics=[rra,probes], or a single one such as metrics=knn_probe",
+        )
+    return found
+
+
+def transfer_layers(experiment: Experiment, layers: Sequence[str], representation: str) -> list[str]:
+    """The layers that the names and globs of `transfer_layers` pick, in the network's order; the representation where
+    it is empty. Raises `UserError` for one that picks none.
+    """
+    patterns = experiment.transfer_layers or (representation,)
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for layer in layers):
+            raise UserError(
+                f"transfer_layers names {pattern!r}, which matches no layer: {did_you_mean(pattern, layers)}",
+                "names are those of layers.csv; leave it empty for the representation",
+            )
+    return [layer for layer in dict.fromkeys(layers) if any(fnmatchcase(layer, pattern) for pattern in patterns)]

@@ -1,0 +1,102 @@
+"""The collapse watch: do all samples end in one point, or in a few dimensions, or does the loss stand at that value?
+
+Embeddings that are all alike minimise some losses (SimSiam, margin losses) and are where others stand before anything
+is learned (NT-Xent, InfoNCE, Barlow Twins). A run of days should say so in its first epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rra_cli.methods.method import Method
+from rra_cli.training.job import TrainingJob
+
+Line = Mapping[str, Any]
+
+# Of `embedding_std`: below it the mean cosine similarity of two samples is above 0.9975. Networks at initialisation lie
+# at 0.1 to 0.5, trained ones above 0.4 (1 is uniform on the sphere), collapsed ones below 0.01.
+LEAST_STD = 0.05
+# Of `effective_rank`: C classes laid out evenly take C - 1 dimensions, so even a representation that is left with its
+# classes alone shows about 9 on ten of them. Random networks show 3 to 15.
+LEAST_RANK = 3.0
+# Relative distance of an epoch's mean loss from the value of collapsed embeddings. A loss that learns has left it by
+# several per cent after one epoch, even if that began there.
+STUCK = 0.005
+
+Warnings = dict[str, str]
+
+
+def warnings(line: Line, *, n_classes: int, collapsed_loss: float | None, cause: str) -> Warnings:
+    """What is wrong after an epoch, by kind of collapse; empty where nothing is.
+
+    line: of the history, of epoch 1 or later: initial weights may look collapsed. collapsed_loss: the loss of equal
+    embeddings, None where there is no such value. cause: what is likely behind a complete collapse in this method.
+    """
+    found: Warnings = {}
+    at = f"after epoch {line['epoch']}"
+    for space, std, rank in SPACES:
+        spread, dimensions = line.get(std), line.get(rank)
+        if spread is not None and spread < LEAST_STD:
+            found["complete"] = (
+                f"complete collapse {at}: the {space} of all samples is nearly the same ({std} {spread:.2g}, where 1 "
+                f"is uniform on the sphere). Likely cause: {cause}"
+            )
+        elif dimensions is not None and dimensions < min(LEAST_RANK, (n_classes - 1) / 2):
+            found["dimensional"] = (
+                f"dimensional collapse {at}: the {space} varies in about {dimensions:.1f} dimensions ({rank}). Likely "
+                "cause: augmentations that change more than they leave, a learning rate or weight decay too high, or "
+                "an embedding too wide for the data"
+            )
+    loss = line["train_loss"]
+    if collapsed_loss is not None and loss is not None and abs(loss - collapsed_loss) <= STUCK * abs(collapsed_loss):
+        found["loss"] = (
+            f"the loss {at} is {loss:.4f}, its value for embeddings that are all alike ({collapsed_loss:.4f}). Likely "
+            f"cause: {cause}"
+        )
+    return found
+
+
+# What is looked at, and its columns; the last one found is named.
+SPACES = (
+    ("representation", "embedding_std", "effective_rank"),
+    ("projection", "projection_std", "projection_effective_rank"),
+)
+
+
+def lasting(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
+    """What is wrong after the last line's epoch and was so after the one with figures before it, if there is one.
+
+    One epoch may be a passing state: a network that first separates two groups varies in one dimension.
+    """
+    trained = [line for line in lines if line["epoch"] > 0]
+    seen = [line for line in trained if line["embedding_std"] is not None]
+    pair = seen[-2:] if trained and seen and seen[-1] is trained[-1] else []
+    # The loss is known of every epoch, so its two are the last two.
+    found = _both(pair, method, n_classes)
+    found.pop("loss", None)
+    return found | {kind: text for kind, text in _both(trained[-2:], method, n_classes).items() if kind == "loss"}
+
+
+def new_warnings(job: TrainingJob, history: Sequence[Line]) -> list[str]:
+    """What is wrong now and was never said before; a function of the history, so a resumed run repeats nothing."""
+    if not job.method.trains or not history or len(history) < 2 + (job.epochs > 1):
+        return []
+    now = lasting(history, job.method, job.n_classes)
+    if not now:
+        return []
+    told = {
+        kind
+        for end in range(2 + (job.epochs > 1), len(history))
+        for kind in lasting(history[:end], job.method, job.n_classes)
+    }
+    return [text for kind, text in now.items() if kind not in told]
+
+
+def _both(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
+    """The warnings of the last of these lines that the others give as well."""
+    each = [
+        warnings(line, n_classes=n_classes, collapsed_loss=method.collapsed_loss(), cause=method.collapse_cause)
+        for line in lines
+    ]
+    return {kind: text for kind, text in each[-1].items() if all(kind in one for one in each)} if each else {}
