@@ -39,7 +39,7 @@ def refine(queries: Rows, references: Rows, pairs: Pairs, k: int, *, memory: int
     n, m, features = len(queries), len(references), references.features
     held = 2 * features * (m + (n if offset is None else 0)) + 17 * len(pairs.ids)
     plain, refined = seconds_of_differences(len(pairs.ids) / max(1, n), k, features)
-    if refined > 0.9 * plain or features < STEP or held > memory // 2:
+    if refined > 0.9 * plain or held > memory // 2:
         return pairs
     right, columns = _rounded(references)
     if offset is None:
