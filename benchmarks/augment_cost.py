@@ -121,7 +121,7 @@ def report(step: Step, device: str, repeats: int, only: str | None) -> None:
         data = Resident((images * 255).byte(), labels, ids, (0.5,) * step.shape[0], (0.25,) * step.shape[0])
         print("\n" + header("set", "end to end / limit", "target"))
         for name in step.sets:
-            print(set_row(name, step, data, work, n_views, limit, device, repeats))
+            print(set_row(name, step, data, work, batch, device, repeats))
 
 
 def header(first: str, *last: str) -> str:
@@ -141,27 +141,25 @@ def operation_row(
 
 
 def set_row(
-    name: str,
-    step: Step,
-    data: Resident,
-    work: Callable[[Batch], None],
-    n_views: int,
-    limit: float,
-    device: str,
-    repeats: int,
+    name: str, step: Step, data: Resident, work: Callable[[Batch], None], random: Batch, device: str, repeats: int
 ) -> str:
     augment, theirs, single = load([f"augment={name}"]).augment, kornia_set(name), torchvision_set(name)
-    images, random = data.pixels(slice(None)), torch.Generator().manual_seed(0)
-    positions = torch.randperm(N, generator=random)
+    images, numbers, n_views = data.pixels(slice(None)), torch.Generator().manual_seed(0), len(random.views)
+    positions = torch.randperm(N, generator=numbers)
     sides: dict[str, Callable[[], Any]] = {
-        "ours": lambda: augment(images, random),
+        "ours": lambda: augment(images, numbers),
         "kornia": lambda: theirs(images),
         "torchvision": lambda: one_by_one(images, single),
     }
     times = timed(sides, device, repeats)
-    whole = timed({"": lambda: work(draw_batch(data, positions, augment, n_views, 0, 1, 0))}, device, repeats)[""]
-    ratio = whole / limit
-    return row(name, times, n_views / limit, f"{ratio:.3f}", f"{step.target}, {verdict(ratio, step.target)}")
+    steps: dict[str, Callable[[], Any]] = {
+        "limit": lambda: work(random),
+        "whole": lambda: work(draw_batch(data, positions, augment, n_views, 0, 1, 0)),
+    }
+    ends = timed(steps, device, repeats)
+    ratio = ends["whole"] / ends["limit"]
+    scale = n_views / ends["limit"]
+    return row(name, times, scale, f"{ratio:.3f}", f"{step.target}, {verdict(ratio, step.target)}")
 
 
 def row(name: str, times: dict[str, float], scale: float, *last: str) -> str:

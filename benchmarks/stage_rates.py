@@ -1,4 +1,4 @@
-"""The three rates behind the times of `rra plan`, measured on this machine; under a minute on four quiet cores.
+"""The rates behind the times of `rra plan`, measured on this machine; under a minute on four quiet cores.
 
     python benchmarks/stage_rates.py [--folder DIR]
 
@@ -22,8 +22,14 @@ from rra_cli.core import files
 from rra_cli.core.provenance import hardware
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.data.augment_views import RandomViews
+from rra_cli.data.dataset import Samples
+from rra_cli.models.lenet import LeNetRMQM
+from rra_cli.models.mlp import MLP
+from rra_cli.models.model import Model
 from rra_cli.models.resnet import ResNet20
 from rra_cli.stages.costs import forward_flops
+from rra_cli.training.batches import Resident, draw_batch
 
 CIFAR10 = (3, 32, 32)
 
@@ -43,6 +49,37 @@ def training_rate(batch_size: int = 128, seconds: float = 10.0) -> float:
         optimizer.step()
 
     return flops / median_seconds(step, seconds)
+
+
+def step_seconds(seconds: float = 3.0) -> float:
+    """Seconds of a step of next to nothing: two samples through a small network, as `run_training` does it."""
+    return median_seconds(step_of(MLP(width=16), 2, (1, 8, 8)), seconds)
+
+
+def pixel_seconds(batch_size: int = 256, seconds: float = 8.0) -> float:
+    """Seconds per value of a view that LeNet's steps on MNIST's shape take beside their operations and the above."""
+    shape = (1, 28, 28)
+    flops = batch_size * 3 * forward_flops(LeNetRMQM().build(shape, 10).module, shape)
+    taken = median_seconds(step_of(LeNetRMQM(), batch_size, shape), seconds)
+    return max(0.0, taken - flops / training_rate(seconds=seconds) - step_seconds()) / (batch_size * 28 * 28)
+
+
+def step_of(model: Model, batch_size: int, shape: tuple[int, int, int]) -> Callable[[], None]:
+    """A step of supervised training with its batch drawn and augmented (flips), as the loop does it."""
+    network = model.build(shape, 10).module.to(memory_format=torch.channels_last).train()
+    images = np.random.default_rng(0).integers(0, 256, (4 * batch_size, *shape), dtype=np.uint8)
+    samples = Samples(images, np.arange(len(images)) % 10, np.arange(len(images)))
+    data = Resident.of(samples, (0.5,) * shape[0], (0.25,) * shape[0], "cpu")
+    trained = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    augment, number = RandomViews(flip=0.5), iter(range(10**9))
+
+    def step() -> None:
+        batch = draw_batch(data, torch.arange(batch_size), augment, 1, 0, 1, next(number))
+        trained.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(network(batch.views[0]), batch.labels).backward()
+        trained.step()
+
+    return step
 
 
 def forward_rate(batch_size: int = 256, seconds: float = 8.0) -> float:
@@ -90,6 +127,8 @@ def main() -> None:
         rates = {
             "TRAINING_FLOPS": training_rate(),
             "FORWARD_FLOPS": forward_rate(),
+            "PIXEL_SECONDS": pixel_seconds(),
+            "STEP_SECONDS": step_seconds(),
             "DISK_BYTES": disk_rate(Path(folder)),
         }
     machine = hardware()

@@ -110,18 +110,19 @@ def job_of(overrides: tuple[str, ...], n: int, seed: int = 0) -> TrainingJob:
 class Paced:
     """Is called by `run_training` after every step, as what asks for its end, and does `between` after `block` of them.
 
-    times: seconds per step of every block. skip: calls before the first step, from the look at the initial weights.
+    times: seconds per step of every block but the first. skip: calls before the first step, from the look at the
+    initial weights; steps: calls after it, before the look at the final ones.
     """
 
-    def __init__(self, block: int, between: Callable[[], None], device: str, skip: int) -> None:
-        self.block, self.between, self.device = block, between, device
+    def __init__(self, block: int, between: Callable[[], None], device: str, skip: int, steps: int) -> None:
+        self.block, self.between, self.device, self.steps = block, between, device, steps
         self.times: list[float] = []
         self._calls = -skip
         self._since: float | None = None
 
     def __call__(self) -> Interrupted | None:
         self._calls += 1
-        if self._calls >= 0 and self._calls % self.block == 0:
+        if 0 < self._calls <= self.steps and self._calls % self.block == 0:
             synchronize(self.device)
             now = time.perf_counter()
             if self._since is not None:
@@ -178,7 +179,9 @@ def network_alone(job: TrainingJob, device: str) -> Callable[[], None]:
 def measure_step(row: Row, device: str, steps: int) -> bool:
     """Prints the first ratio; whether the target was met."""
     block = 1 if device == "cpu" else 20
-    job = job_of(row.overrides, row_size(row) * (steps + 1) * block)
+    # The first block starts the clock; the second brings caches and threads up.
+    n_steps = (steps + 2) * block
+    job = job_of(row.overrides, row_size(row) * n_steps)
     alone = network_alone(job, device)
     times: list[float] = []
 
@@ -190,10 +193,9 @@ def measure_step(row: Row, device: str, steps: int) -> bool:
         times.append((time.perf_counter() - start) / block)
 
     alone()
-    paced = Paced(block, between, device, looks(job))
+    paced = Paced(block, between, device, looks(job), n_steps)
     train(job, device, paced)
-    # The first round brings caches and threads up; after the last one come the looks at the final weights.
-    ours = statistics.median(paced.times[1 : steps + 1])
+    ours = statistics.median(paced.times[1:])
     limit = statistics.median(times[1:])
     drawing = statistics.median(draw_times(job, device))
     ratio, target = ours / limit, row.step[device]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from rra_cli.stages.device import resolve_device, set_threads, side_by_side
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
-from rra_cli.stages.ranks import dismiss
+from rra_cli.stages.manifest import graph_rows, samples
+from rra_cli.stages.ranks import leading
 from rra_cli.stages.side_by_side import build_side_by_side
 from rra_cli.stages.stage import Context, Cost, Stage, State, ensure
 from rra_cli.stages.tabulate import Tabulator
@@ -107,6 +108,9 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         layout.check(store, reporter)
     checksums = layout.checksums()
     with RunDir.enter(folder, config) as run_dir, run_dir.logging():
+        run_dir.forecast.expect({unit: stage.cost().seconds for unit, stage in missing.items()})
+        reporter = run_dir.forecast.watched(reporter)
+        context = replace(context, reporter=reporter)
         specs = [spec for stage in layout.stages for spec in stage.specs]
         read = {need.unit for stage in missing.values() for need in stage.needs}
         released = [spec for stage in _freed(layout) if stage.unit not in read for spec in stage.specs]
@@ -129,9 +133,11 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         store.tidy(dict.fromkeys(spec for stage in layout.stages for spec in stage.claims))
         for graph in layout.graphs:
             graph.tidy(store)
+        run_dir.forecast.expect({})
         run_dir.status("running", "report")
         _write_tables(layout, store, run_dir)
-        run_dir.write_manifest(store, [found for stage in layout.stages for found in stage.artifacts(store)])
+        artifacts = [found for stage in layout.stages for found in stage.artifacts(store)]
+        run_dir.write_manifest(store, artifacts, samples=samples(layout), graphs=graph_rows(layout, store))
         with reporter.task("report") as progress:
             render(run_dir.path, progress, cache=store.root / "cache" / "plots")
         run_dir.status("done", "")
@@ -145,9 +151,10 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
         store.look_at_others([spec for capture in freed for spec in capture.specs], run_id=run_dir.id)
     left: list[Spec] = []
     if layout.training is not None:
+        run_dir.forecast.begin(_units(layout.training))
         run_dir.status("running", layout.training.title)
-        ensure(layout.training, context)
-    dismiss()
+        with leading(context.device):
+            ensure(layout.training, context)
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
         graphs = list(dict.fromkeys(need for target in missing for need in target.needs if not need.done(store)))
@@ -168,6 +175,7 @@ def _build(stages: Sequence[Stage], context: Context, run_dir: RunDir, progress:
 
     def begin(done: int, stage: Stage) -> None:
         progress(done, len(stages), stage.label)
+        run_dir.forecast.begin(_units(stage))
         run_dir.status("running", stage.title)
 
     several = len(context.devices) > 1
@@ -178,6 +186,13 @@ def _build(stages: Sequence[Stage], context: Context, run_dir: RunDir, progress:
         begin(done, stage)
         ensure(stage, context)
     progress(len(stages), len(stages), "")
+
+
+def _units(stage: Stage) -> Iterator[tuple[str, str]]:
+    """The pieces of work that building a stage may come to."""
+    yield stage.unit
+    for need in stage.needs:
+        yield from _units(need)
 
 
 def _freed(layout: Layout) -> list[LayerCapture]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import rra_cli.config.resolvers  # noqa: F401 - `${rra.job_folder:...}` in our config.yaml, also on other machines
+from rra_cli import __version__
 from rra_cli.config.bind import NO_EXPERIMENT, bind
 from rra_cli.config.catalog import CONFIG_PACKAGE
 from rra_cli.config.compose import CONFIG_NAME
-from rra_cli.core import files, signals
-from rra_cli.core.rundir import CONFIG, RunDir
+from rra_cli.core import files, signals, sweepdir
+from rra_cli.core.component import component
+from rra_cli.core.rundir import CONFIG, MANIFEST, PROVENANCE, STATUS, RunDir, read_config
+from rra_cli.core.spec import canonical_json
+from rra_cli.core.sweepdir import Outcome, Sweep, SweepJob
 from rra_cli.data.dataset import ImageDataset
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 
 HYDRA_FOLDER = ".hydra"
-# Set for the jobs of a sweep: the folder where each leaves how it ended.
-OUTCOMES = "RRA_SWEEP_OUTCOMES"
+# Set for the jobs of a sweep: its folder.
+SWEEP = "RRA_SWEEP"
+# What a user's own files are measured without.
+TRAINING_KEYS = ("seed", "model", "method", "augment", "optimizer")
 
 log = logging.getLogger("rra_cli")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended. message: what went wrong."""
-
-    code: int
-    folder: str
-    message: str = ""
 
 
 # Hydra drops what its main function returns, and raising in one job would end the jobs after it.
@@ -50,36 +47,74 @@ def hydra_main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     name = str(settings.runtime.choices.get("experiment") or NO_EXPERIMENT)
-    outcomes = os.environ.get(OUTCOMES)
-    plain: dict[str, Any] = {"experiment": name}
+    carry_out(folder, name, config, _plain(config), lambda: _write_hydra(folder, config, settings))
+
+
+def carry_out(
+    folder: Path, name: str, config: Any, plain: Mapping[str, Any], before: Callable[[], None] = lambda: None
+) -> None:
+    """Runs the experiment that a composed configuration describes, and records how it ended.
+
+    plain: the same configuration, resolved; empty where it cannot be, which binding then explains. before: called when
+    the configuration was found to be right. A job of a sweep that is finished already is left as it is.
+    """
+    sweep, job = _sweep_of(folder)
+    kept: dict[str, Any] = {"experiment": name, **plain}
     try:
         # Lazy: `--cfg` and `--info` come by here too.
         from rra_cli import pipeline
         from rra_cli.console import make_reporter
-        from rra_cli.training.ranks import check_ranks, joined, started
+        from rra_cli.training.ranks import check_ranks, started
 
-        plain.update(_plain(config))
-        if outcomes is not None:
+        if job is not None:
             check_folder(folder)
         experiment = bind(config, name)
-        if not isinstance(experiment.dataset, ImageDataset):
-            for unused in ("seed", "model", "method", "augment", "optimizer"):
-                del plain[unused]  # nothing is trained on a user's files, and the record must not say so
+        kept = recorded(kept)
         reporter = make_reporter(experiment.runtime.progress)
-        if outcomes is not None:
-            reporter.note(f"job {settings.job.num}: {folder.name}")
-        _write_hydra(folder, config, settings)
+        if job is not None:
+            if finished(folder, kept):
+                reporter.note(f"job {job.number}: {job.name} is done already")
+                return _end(sweep, job, Outcome(EXIT_OK, str(folder)), None)
+            reporter.note(f"job {job.number}: {job.name}")
+        before()
         if started().size > 1:
             check_ranks(experiment.method.ranks)
-        with signals.handled(), joined(experiment.runtime.device):
-            pipeline.run(experiment, folder, reporter, config=plain)
+        with signals.handled():
+            pipeline.run(experiment, folder, reporter, config=kept)
     except (Exception, SystemExit) as error:
         # A sweep's job leaves its status and its log even if it never began; alone, nothing half-written stays.
-        record(folder, plain, error, create=outcomes is not None)
+        record(folder, kept, error, create=job is not None)
         _errors.append(error)
-        _end(outcomes, settings, Outcome(code_of(error), str(folder), str(error) or type(error).__name__), error)
+        _end(sweep, job, Outcome(code_of(error), str(folder), str(error) or type(error).__name__), error)
     else:
-        _end(outcomes, settings, Outcome(EXIT_OK, str(folder)), None)
+        _end(sweep, job, Outcome(EXIT_OK, str(folder)), None)
+
+
+def recorded(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved configuration as a run folder keeps it: nothing is trained on a user's files, and the record must
+    not say so.
+    """
+    name = plain["dataset"]["name"]
+    trains = issubclass(component("dataset", name), ImageDataset)
+    return {key: value for key, value in plain.items() if trains or key not in TRAINING_KEYS}
+
+
+def finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the folder holds the finished run of this configuration by this version of rra."""
+    try:
+        if json.loads((folder / STATUS).read_bytes())["state"] != "done":
+            return False
+        if (folder / MANIFEST).exists() and not (folder / "tables").is_dir():
+            return False
+        packages = json.loads((folder / PROVENANCE).read_bytes())["packages"]
+        return packages.get("rra") == __version__ and canonical_json(read_config(folder)) == canonical_json(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError):
+        return False
+
+
+def fail(sweep: Sweep, job: SweepJob, error: BaseException) -> None:
+    """Records a fault that came before the job had a configuration."""
+    _end(sweep, job, Outcome(code_of(error), str(sweep.folder(job)), str(error) or type(error).__name__), error)
 
 
 def forget() -> None:
@@ -147,16 +182,21 @@ def record(folder: Path, config: Mapping[str, Any], error: BaseException, *, cre
             log.warning("the fault could not be written into %s: %s", folder, second)
 
 
-def _end(outcomes: str | None, settings: Any, outcome: Outcome, error: BaseException | None) -> None:
+def _sweep_of(folder: Path) -> tuple[Sweep | None, SweepJob | None]:
+    """The sweep that this process works for and its job in that folder, if it works for one."""
+    if SWEEP not in os.environ:
+        return None, None
+    sweep = sweepdir.read(Path(os.environ[SWEEP]))
+    return sweep, sweep.job_in(folder)
+
+
+def _end(sweep: Sweep | None, job: SweepJob | None, outcome: Outcome, error: BaseException | None) -> None:
     """In a sweep: leaves the outcome where the launching process looks for it, and shows it."""
-    if outcomes is None:
+    if sweep is None or job is None:
         return
     from rra_cli.console import show_bug, show_error
 
-    files.write_json(
-        Path(outcomes) / f"{settings.job.num}.json",
-        {"code": outcome.code, "folder": outcome.folder, "message": outcome.message},
-    )
+    sweep.end(job, outcome)
     if isinstance(error, UserError):
         show_error(error)
     elif error is not None:

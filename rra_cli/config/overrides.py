@@ -6,8 +6,9 @@ Hydra stops at the first fault; here every override is looked at on its own, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ class Checked:
             n_jobs *= len(values)
         return n_jobs
 
+    def jobs(self) -> Iterator[list[str]]:
+        """The overrides of every job of a sweep, in the order of the arguments, the last swept key varying fastest."""
+        yield from (list(job) for job in product(*(self.swept.get(_key(text), (text,)) for text in self.overrides)))
+
+    def differing(self, job: Sequence[str]) -> list[str]:
+        """Those of a job's overrides that set it apart, as `key=value` in the order of the arguments."""
+        return [text for text in job if _key(text) in self.swept]
+
     def single(self) -> Iterable[list[str]]:
         """Overrides without several values: the first job's, then one for every further option of a swept group."""
         common = [text for text in self.overrides if _key(text) not in self.swept]
@@ -61,6 +70,8 @@ def check(raw: Sequence[str], options: Mapping[str, Mapping[str, Option]], *, sw
     checker = _Checker(options, sweep)
     for text in raw:
         checker.add(text)
+    keys = [_key(text) for text in checker.overrides]
+    checker.faults += [f"{key}: given twice, once with several values" for key in checker.swept if keys.count(key) > 1]
     overrides, faults = tuple(checker.overrides), tuple(checker.faults)
     return Checked(overrides, faults, checker.experiment, checker.swept, frozenset(options))
 

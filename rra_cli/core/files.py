@@ -73,6 +73,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_passing(path: Path, value: Any) -> None:
+    """Writes JSON that will soon be written again: whole or not at all for a reader, but not flushed to disk.
+
+    For signs of life. No `boundary`, since nothing is lost with it; an `OSError` is raised as it is.
+    """
+    temporary = path.with_name(f"{LEFTOVER}{secrets.token_hex(4)}-{path.name}")
+    try:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def write_array(path: Path, array: Any) -> None:
     """Writes a numpy array as `.npy`, never pickled."""
     import numpy as np

@@ -7,16 +7,18 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from rra_cli.core import files
 from rra_cli.core.artifact import Artifact
+from rra_cli.core.forecast import Forecast
 from rra_cli.core.lease import Lease, LeaseHeldError
 from rra_cli.core.spec import canonical_json, differences
 from rra_cli.core.store import Store
@@ -26,20 +28,28 @@ State = Literal["running", "done", "failed", "interrupted"]
 
 CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
 LEASE = ".lease"
+# Seconds between two looks at whether there is progress to write; a run of more than a minute looks less often, since
+# hundreds of runs may share a file system.
+PULSE = (1.0, 5.0)
 
 
 class RunDir:
     """A run folder that this process owns until `leave`; use it as a context manager.
 
-    Leaving by an exception writes the status `failed` or `interrupted` unless that was done already.
+    Leaving by an exception writes the status `failed` or `interrupted` unless that was done already. While it is
+    entered, a thread writes its progress into the status now and then. forecast: the progress, to be told.
     """
 
     def __init__(self, path: Path, lease: Lease) -> None:
         self.path = path
         self._lease = lease
-        self._started = _now()
+        self._started, self._entered = _now(), time.monotonic()
         self._state: State | None = None
         self._stage = ""
+        self._record: dict[str, Any] = {}
+        self.forecast = Forecast()
+        self._lock, self._stop = threading.RLock(), threading.Event()
+        self._thread = threading.Thread(target=self._pulse, daemon=True)
 
     @classmethod
     def enter(
@@ -74,6 +84,7 @@ class RunDir:
             raise
         run = cls(path, lease)
         run.status("running")
+        run._thread.start()
         return run
 
     @property
@@ -95,32 +106,31 @@ class RunDir:
     def status(
         self, state: State, stage: str | None = None, *, message: str = "", error: BaseException | None = None
     ) -> None:
-        """Writes `status.json`: state, stage, owner, heartbeat counter, times, and what went wrong.
+        """Writes `status.json`: state, stage, owner, heartbeat counter, times, progress, and what went wrong.
 
         stage: what is being done; None leaves it. error: its text, and its traceback unless it is the user's fault.
         """
-        self._lease.check()
-        self._state, self._stage = state, self._stage if stage is None else stage
-        owner = self._lease.owner
-        assert owner is not None
-        shown = error is not None and not isinstance(error, UserError | KeyboardInterrupt)
-        status = {
-            "state": state,
-            "stage": self._stage,
-            "message": message or ("" if error is None else str(error) or type(error).__name__),
-            "traceback": "".join(traceback.format_exception(error)) if shown else "",
-            "host": owner.host,
-            "pid": owner.pid,
-            "heartbeat": self._lease.counter,
-            "started": self._started,
-            "updated": _now(),
-        }
-        files.write_json(self.path / STATUS, status)
+        with self._lock:
+            self._lease.check()
+            self._state, self._stage = state, self._stage if stage is None else stage
+            owner = self._lease.owner
+            assert owner is not None
+            shown = error is not None and not isinstance(error, UserError | KeyboardInterrupt)
+            self._record = {
+                "state": state,
+                "stage": self._stage,
+                "message": message or ("" if error is None else str(error) or type(error).__name__),
+                "traceback": "".join(traceback.format_exception(error)) if shown else "",
+                "host": owner.host,
+                "pid": owner.pid,
+                "started": self._started,
+            }
+            files.write_json(self.path / STATUS, self._as_json())
 
-    def write_manifest(self, store: Store, artifacts: Iterable[Artifact]) -> None:
+    def write_manifest(self, store: Store, artifacts: Iterable[Artifact], **more: Any) -> None:
         """Writes `manifest.json`: every artifact used, by key and path relative to the store, in order of their paths.
 
-        `store` is the store's folder relative to this one.
+        `store` is the store's folder relative to this one. more: what else it tells, as JSON.
         """
         rows = {
             artifact.name: {
@@ -132,7 +142,8 @@ class RunDir:
             for artifact in artifacts
         }
         relative = os.path.relpath(store.root, os.path.realpath(self.path))
-        files.write_json(self.path / MANIFEST, {"store": relative, "artifacts": [rows[name] for name in sorted(rows)]})
+        known = {"store": relative, "artifacts": [rows[name] for name in sorted(rows)]}
+        files.write_json(self.path / MANIFEST, {**known, **more})
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
         """Writes `provenance.json` as `core.provenance.provenance` gives it."""
@@ -158,8 +169,32 @@ class RunDir:
                 logger.setLevel(previous)
             handler.close()
 
+    def _as_json(self) -> dict[str, Any]:
+        """The last record with how far the run is now; a run that has ended has nothing left."""
+        how_far = self.forecast.as_json() if self._state == "running" else {"left": None, "progress": []}
+        seconds = round(time.monotonic() - self._entered, 1)
+        alive = {"heartbeat": self._lease.counter, "updated": _now(), "seconds": seconds}
+        return {**self._record, **alive, **how_far}
+
+    def _pulse(self) -> None:
+        """Writes the status again where there is progress: a write without a flush, at most once a second."""
+        written: Any = None
+        while not self._stop.wait(PULSE[time.monotonic() - self._entered > 60.0]):
+            far = [(task.title, task.done, task.note) for task in list(self.forecast.tasks)]
+            if far == written:
+                continue
+            # What cannot be written now is written later; a lost lease is found by whoever has something to say.
+            with self._lock, suppress(OSError, UserError):
+                if self._state == "running":
+                    self._lease.check()
+                    files.write_passing(self.path / STATUS, self._as_json())
+                    written = far
+
     def leave(self) -> None:
         """Lets others enter the folder."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
         self._lease.dissolve()
         self._lease.stop()
 

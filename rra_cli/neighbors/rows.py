@@ -179,7 +179,7 @@ class Rows:
         n = len(self.data) if ids is None else len(ids)
         dtype = native(self.data[:0]).dtype if self.scale == 1.0 else np.dtype(np.float64)
         shape = (-(-(stop - start) // width), n, width)
-        out = _aligned(shape, dtype) if out is None or out.shape != shape else out
+        out = aligned(shape, dtype) if out is None or out.shape != shape else out
 
         def work(first: int, last: int) -> None:
             for a, b in blocks(last - first, _COPIED):
@@ -204,7 +204,7 @@ class Rows:
         return positions if self.ids is None else self.ids[positions]
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Memory that begins with a line of the cache, so that a vector of a row is in one line, not in two."""
     size = prod(shape) * dtype.itemsize
     raw = np.empty(size + _LINE, np.uint8)

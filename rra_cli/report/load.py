@@ -22,7 +22,7 @@ def load_run(run_folder: Path) -> Run:
     return Run(
         name=_name(config, run_folder),
         tables=apart(read_tables(run_folder)),
-        training=_read_training(run_folder / "training.jsonl"),
+        training=read_training(run_folder / "training.jsonl"),
         search_times=_read_search_times(run_folder / SEARCH_TIMES),
         config=config,
         provenance=_read_json(run_folder / "provenance.json"),
@@ -36,7 +36,7 @@ def _name(config: Mapping[str, Any], run_folder: Path) -> str:
     return run_folder.resolve().name.partition("_")[2] or run_folder.resolve().name
 
 
-def _read_training(path: Path) -> pd.DataFrame | None:
+def read_training(path: Path) -> pd.DataFrame | None:
     import pandas as pd
 
     if not path.is_file():

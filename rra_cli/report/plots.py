@@ -169,8 +169,8 @@ def _spectra(run: Run) -> Iterator[Plot]:
             yield Plot(
                 file_name(metric, "spectrum", *_parts(run, *here)),
                 f"Spectrum of the covariance ({run.term(metric).short}){_where(run, *here)}",
-                "Eigenvalues of each layer's covariance, largest first, divided by the largest. Behind a cliff dimensions "
-                "have collapsed: the layer does not use them.",
+                "Eigenvalues of each layer's covariance, largest first, divided by the largest. Behind a cliff "
+                "dimensions have collapsed: the layer does not use them.",
                 partial(spectrum_figure, run, metric, *here),
             )
 

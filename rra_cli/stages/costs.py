@@ -25,22 +25,26 @@ if TYPE_CHECKING:
 # Measured by benchmarks/stage_rates.py; see benchmarks/README.md for the machine.
 TRAINING_FLOPS = 1.2e11  # forward and backward passes
 FORWARD_FLOPS = 1.2e11
+PIXEL_SECONDS = 3e-8  # of a view's values in a step beside its operations: augmentation, pooling, activations
+STEP_SECONDS = 2e-3  # of a step beside its samples
 DISK_BYTES = 3.0e8
 
 
 def training(stage: TrainStage) -> Cost:
-    """The operations of all steps, as counted on a step of the method, and a forward pass per evaluated sample.
+    """The steps of the method, with their operations as counted on one, and a forward pass per sample looked at.
 
-    Batches that are accumulated for a step cost what they cost alone; several processes share them.
+    Accumulated batches cost what they cost alone; several processes share them.
     """
     if not stage.method.trains:
         return Cost(seconds=1.0, disk_bytes=stage.weight_bytes)
-    dataset, epochs = stage.images.dataset, stage.method.epochs
+    dataset, method = stage.images.dataset, stage.method
     n_train = dataset.train_size or dataset.sizes["train"]
-    steps = epochs * n_train * stage.step_flops / stage.method.ranks
-    looks = epochs * dataset.sizes["test"] * stage.forward_flops
+    pixels = _input_bytes(stage) * PIXEL_SECONDS
+    step = n_train * (stage.step_flops / TRAINING_FLOPS + method.n_views * pixels)
+    step += n_train / method.batch_size * STEP_SECONDS
+    look = stage.forward_flops / FORWARD_FLOPS + pixels
     return Cost(
-        seconds=steps / TRAINING_FLOPS + looks / FORWARD_FLOPS,
+        seconds=method.epochs * step / method.ranks + _n_looked_at(stage, n_train) * look,
         memory_bytes=6 * stage.weight_bytes + n_train * _input_bytes(stage),
         disk_bytes=(len(stage.entries) + 3) * stage.weight_bytes,
     )
@@ -106,6 +110,18 @@ def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int
     with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
         objective.train().loss(encoder.module, batch)[0].backward()
     return float(counter.get_total_flops()) / n
+
+
+def _n_looked_at(stage: TrainStage, n_train: int) -> int:
+    """Samples that are looked at without augmentation, over all epochs (see `training/lines.py`)."""
+    from rra_cli.training.lines import CLEAN_SAMPLES, is_cheap, is_clean_epoch
+
+    method, n_test, n_clean = stage.method, stage.images.dataset.sizes["test"], min(n_train, CLEAN_SAMPLES)
+    some = sum(is_clean_epoch(epoch, method.epochs) for epoch in range(method.epochs + 1))
+    if method.classifies:
+        return method.epochs * n_test + some * n_clean
+    often = is_cheap(n_clean + n_test, n_train, method.n_views)
+    return (method.epochs if often else some) * (n_test + n_clean)
 
 
 def _input_bytes(stage: TrainStage) -> int:

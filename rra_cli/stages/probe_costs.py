@@ -29,7 +29,7 @@ def probe(metric: TransferMetric, n_train: int, n_test: int, d: int, n_classes: 
     elif isinstance(metric, KNNProbe | OneNNProbe):
         k = metric.n_train
         seconds += exact_seconds(n_test, d, k, n_reference=n_train)
-        memory += exact_bytes(max(n_train, n_test), d, k)
+        memory += exact_bytes(n_test, d, k) + 2 * n_train * d  # two eight-bit parts of the reference
     # A product reads the features, and multiplies them by as many columns as there are classes.
     seconds += passes * n_train * d * (4.0 + n_classes / 8.0) / TRAFFIC
     return Cost(seconds=0.02 + seconds, memory_bytes=memory, disk_bytes=10_000)

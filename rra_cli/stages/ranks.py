@@ -26,21 +26,25 @@ def call(ranks: Ranks, key: str, entries: Sequence[str]) -> None:
         ranks.from_first(json.dumps({"key": key, "entries": list(entries)}).encode())
 
 
-def dismiss() -> None:
-    """In the first process: the others may go; what follows is done alone."""
-    from rra_cli.training.ranks import current, part
+@contextmanager
+def leading(device: str) -> Iterator[None]:
+    """In the first process: inside, the others can be called; after it they go, and what follows is done alone.
 
-    ranks = current()
-    if ranks.size > 1:
-        ranks.from_first(b"{}")
-        part()
+    Kept to the training itself: a loss that is computed while they wait would wait for them.
+    """
+    from rra_cli.training.ranks import joined
+
+    with joined(device) as ranks:
+        yield
+        if ranks.size > 1:
+            ranks.from_first(b"{}")
 
 
 def follow(experiment: Experiment) -> int:
     """In every other process: takes part in the trainings that the first one calls for; the exit code.
 
-    Shows nothing and writes nothing, except for what goes wrong here. Raises `UserError` where the first process trains
-    something else, or was lost.
+    Shows nothing and writes nothing, except for what goes wrong here. A signal that comes while it waits ends it as it
+    ends any program. Raises `UserError` where the first process trains something else, or was lost.
     """
     from rra_cli.stages.device import resolve_device, set_threads
     from rra_cli.stages.lay_out import lay_out
@@ -50,7 +54,7 @@ def follow(experiment: Experiment) -> int:
     set_threads(experiment.runtime.threads)
     device = own_device(resolve_device(experiment.runtime.device))
     try:
-        with handled(), joined(device) as ranks, loss_explained(ranks):
+        with joined(device) as ranks, loss_explained(ranks):
             while order := json.loads(ranks.from_first(None)):
                 training = lay_out(experiment, read_only=True).training
                 if training is None or training.spec.key != order["key"]:
@@ -58,7 +62,7 @@ def follow(experiment: Experiment) -> int:
                         f"process {ranks.rank} would train something else than the first one",
                         "give all processes the same command, configuration, data and version of rra",
                     )
-                with deferred() as stop:
+                with handled(), deferred() as stop:
                     run_training(
                         training.job(),
                         Path(),  # nothing is written

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,7 +67,7 @@ def run_training(
         training = resume(work, device, job.identity, first_wanted, fresh, warn) if ranks.is_first else fresh()
         share(training, ranks)
         encoder, objective, optimizer = training.encoder, training.objective, training.optimizer
-        network = torch.compile(encoder) if method.compile else encoder
+        network: Any = torch.compile(encoder) if method.compile else encoder
         observer = Observer(job, train)
         keeper = Keeper(job, training, work, device, entries, publish, progress, total, save_every, stop, ranks)
 

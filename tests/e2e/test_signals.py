@@ -67,6 +67,7 @@ def test_a_signal_saves_and_leaves_a_run_that_goes_on(tmp_path: Path, name: str)
     assert status(tmp_path, "second")["state"] == "interrupted"
 
 
+@pytest.mark.long
 def test_a_stopped_run_ends_with_the_results_of_an_undisturbed_one(tmp_path: Path) -> None:
     """Ended by SIGTERM at whatever moment comes, then finished; tables and history are equal byte for byte."""
     short = [*COMMAND, "method.epochs=12", "method.batch_size=4"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rra_cli.neighbors.tiles.lane_kernels import BLOCK_COLUMNS, BLOCK_ROWS, PAIRS, add_block
 
 TILE = 128  # rows of either side: their columns of a unit and their sums fill a second-level cache to a third
+_NEAR = 8  # rows that stay in a first-level cache
 _WORDS = 8  # float64 in a line of the cache
 
 
@@ -52,16 +53,18 @@ def add_all_squares(
     for t in range(begin, end):
         i, j, columns, mirror = tiles[t]
         rows = min(TILE, len(sums) - i)
+        across = -(-columns // BLOCK_COLUMNS)
         _gather(sums, i, j, rows, columns, totals)
         for slab in range(len(slabs)):
             for u in range(0, slabs.shape[2], unit):
                 _widen(slabs[slab], i, rows, u, left)
                 _widen(other_slabs[slab], j, columns, u, right)
-                place = 0
-                for a in range(0, rows, BLOCK_ROWS):
-                    for b in range(0, columns, BLOCK_COLUMNS):
-                        add_block(left, a, right, b, 0, unit, totals, place)
-                        place += PAIRS
+                # A few columns of pairs at a time: their rows then stay in the first-level cache for all others.
+                for start in range(0, columns, _NEAR):
+                    for a in range(0, rows, BLOCK_ROWS):
+                        for b in range(start, min(columns, start + _NEAR), BLOCK_COLUMNS):
+                            place = (a // BLOCK_ROWS * across + b // BLOCK_COLUMNS) * PAIRS
+                            add_block(left, a, right, b, 0, unit, totals, place)
         _scatter(totals, i, j, rows, columns, sums)
         if mirror >= 0:
             _scatter_mirrored(totals, mirror, first + i, rows, columns, sums)

@@ -20,6 +20,8 @@ from numba import extending, types
 from numba.core import cgutils
 
 _intrinsic: Any = extending.intrinsic  # mypy takes it for a function of the arguments that it declares
+# Compiled into dense_kernels.py, pair_kernels.py and word_kernels.py, which keep compiled code by their own date only:
+# touch all three.
 PAIRS = 8
 BLOCK_ROWS, BLOCK_COLUMNS = 4, 2  # of a block of pairs: fewest loads that leave room for the sums in 32 registers
 _LANES, _STEP, _TAIL = 8, 32, 4
@@ -39,7 +41,7 @@ def mask(places: list[int]) -> Any:
 
 def _load(builder: Any, row: Any, dtype: Any, at: Any, vector: Any) -> Any:
     """Numbers of a row from column `at` on, as a vector of doubles."""
-    number = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    number = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}[dtype]
     place = builder.bitcast(builder.gep(row, [at]), ir.VectorType(number, vector.count).as_pointer())
     found = builder.load(place, align=dtype.bitwidth // 8)
     return builder.fpext(found, vector) if dtype == types.float32 else found
@@ -144,6 +146,8 @@ def _add_unit(builder: Any, left: Any, right: Any, at: Any, width: Any, target: 
 
 def rows_of(context: Any, builder: Any, kind: Any, array: Any, rows: list[Any]) -> tuple[list[Any], Any]:
     """Where rows of a matrix begin, and the type of its numbers."""
+    if kind.layout != "C":
+        raise TypeError(f"rows must be contiguous, got {kind}")
     matrix = context.make_array(kind)(context, builder, array)
     (width, _), base = cgutils.unpack_tuple(builder, matrix.strides), builder.ptrtoint(matrix.data, I64)
     starts = [builder.add(base, builder.mul(row, width)) for row in rows]

@@ -38,7 +38,7 @@ def shorten(
     i: int,
     k: int,
 ) -> None:
-    """Lowers the bound of list i to about the k-th smallest upper end of its intervals; drops the pairs that begin beyond.
+    """Lowers the bound of list i to about the k-th smallest upper end of its intervals; drops those that begin beyond.
 
     mine, theirs: facts of queries and references, `(rows, 4)`.
     """

@@ -17,7 +17,7 @@ _kernels: Any = list_kernels  # mypy does not follow arguments that are handed o
 
 def capacity(k: int, available: int) -> int:
     """Entries of a list: more than enough where the precision suits the data."""
-    return min(available, 4 * k + 512)
+    return min(available, 4 * k + 512 + min(4 * k, 1024))
 
 
 @dataclass(frozen=True)

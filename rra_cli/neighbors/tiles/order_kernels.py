@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# Compiled into list_kernels.py and mark_kernels.py too, which keep compiled code by their own date only: touch both.
 _FEW = 24  # sorted by insertion
 _BUCKETS = 1024
 _CLOSE = 8
@@ -92,13 +93,13 @@ def kth_at_most(values: NDArray[np.float32], n: int, k: int) -> np.float32:
         bucket = np.int32((values[p] - low) * factor)
         highest[bucket] = max(highest[bucket], values[p]) if counts[bucket] > 0 else values[p]
         counts[bucket] += 1
-    bucket, total = 0, counts[0]
+    last, total = 0, counts[0]
     while total < k:
-        bucket += 1
-        total += counts[bucket]
-    if counts[bucket] > _CLOSE + (n >> 6):  # a few values far from all others leave those in one bucket
+        last += 1
+        total += counts[last]
+    if counts[last] > _CLOSE + (n >> 6):  # a few values far from all others leave those in one bucket
         return np.partition(values[:n], k - 1)[k - 1]
-    return highest[bucket]
+    return highest[last]
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.rows import Rows
+from rra_cli.neighbors.rows import Rows, aligned
 from rra_cli.neighbors.threads import over_rows
 from rra_cli.neighbors.tiles.direct import Pairs
 from rra_cli.neighbors.tiles.products import FLOOR, float64_error
@@ -24,33 +24,35 @@ _LEFT = 1.06  # of k candidates are left: a little more than what was measured
 _CACHE = 1 << 23  # bytes of the columns of all rows
 
 
-def seconds_of_differences(candidates: float, k: int, features: int) -> tuple[float, float]:
-    """What a query's candidates take a thread: as they are, and refined before."""
+def seconds_of_differences(candidates: float, k: int, features: int, rounded: float = 1.0) -> tuple[float, float]:
+    """What a query's candidates take a thread: as they are, and refined before. rounded: rows, for each query."""
     left = min(candidates, _LEFT * k + 4)
-    refined = candidates / _PRODUCTS + 1 / _ROUNDED + left / LISTED
+    refined = candidates / _PRODUCTS + rounded / _ROUNDED + left / LISTED
     return candidates * features / LISTED, refined * features
 
 
 def refine(queries: Rows, references: Rows, pairs: Pairs, k: int, *, memory: int, offset: int | None = None) -> Pairs:
     """Those pairs that may be among the k nearest of their query; all, where that would save no time or lacks memory.
 
-    Every query has at least k pairs. offset: query i is reference offset + i; None: they have nothing in common.
+    A query has at least k pairs, or none. offset: query i is reference offset + i; None: they have nothing in common.
     """
     n, m, features = len(queries), len(references), references.features
-    held = 2 * features * (m + (n if offset is None else 0)) + 17 * len(pairs.ids)
-    plain, refined = seconds_of_differences(len(pairs.ids) / max(1, n), k, features)
+    with_pairs = max(1, int(np.count_nonzero(np.diff(pairs.starts))))
+    rows_held = m + (n if offset is None else 0)
+    held = 2 * features * rows_held + 17 * len(pairs.ids)
+    plain, refined = seconds_of_differences(len(pairs.ids) / with_pairs, k, features, rows_held / with_pairs)
     if refined > 0.9 * plain or held > memory // 2:
         return pairs
     right, columns = _rounded(references)
     if offset is None:
-        left, rows = _rounded(queries, right.shape[2])
+        left, facts = _rounded(queries, right.shape[2])
     else:
-        left, rows = right[:, offset : offset + n], columns[offset : offset + n]
+        left, facts = right[:, offset : offset + n], columns[offset : offset + n]
     sums = np.zeros(len(pairs.ids), np.int64)
     for mine, other in zip(left, right, strict=True):
         over_rows(partial(_add, mine, other, pairs, sums), n)
     kept = np.empty(len(sums), bool)
-    given: tuple[Any, ...] = (pairs.starts, pairs.ids, sums, rows, columns, float64_error(features), k, kept)
+    given: tuple[Any, ...] = (pairs.starts, pairs.ids, sums, facts, columns, float64_error(features), k, kept)
     over_rows(partial(keep_possible, *given), n)
     return Pairs(np.r_[0, np.cumsum(kept)][pairs.starts], pairs.ids[kept])
 
@@ -66,7 +68,8 @@ def _rounded(rows: Rows, width: int | None = None) -> tuple[NDArray[np.int16], N
     n, features = len(rows), rows.features
     if width is None:
         width = min(COLUMNS, max(STEP, _CACHE // (2 * n) // STEP * STEP), -(-features // STEP) * STEP)
-    slabs = np.zeros((-(-features // width), n, width), np.int16)
+    slabs = aligned((-(-features // width), n, width), np.dtype(np.int16))
+    slabs[-1, :, features - (len(slabs) - 1) * width :] = 0  # columns that fill it up
     facts, centre = np.empty((n, 3)), rows.unit_centre
 
     def work(a: int, b: int) -> None:

@@ -120,12 +120,16 @@ class _Block:
             pairs, chosen = lists.pairs()
             del lists, sweep  # their memory is needed for what follows
             snapshots = None if keep is None else keep.snapshots("sums", start, start + n)
-            if len(chosen) == len(pending):
-                block._evaluate(pairs, pending, found, _span(progress, 60, 100), snapshots)
-                return found
+            if len(chosen) < len(pending):
+                snapshots = None
             if len(chosen):
-                block._of(chosen)._evaluate(pairs, pending[chosen], found, _span(progress, 60, 100))
+                ids, lengths = block._evaluate(pairs, chosen, _span(progress, 60, 100), snapshots)
+                if len(ids) == n:
+                    return ids, lengths
+                found[0][pending[chosen]], found[1][pending[chosen]] = ids, lengths
             pending = np.setdiff1d(pending, pending[chosen], assume_unique=True)
+            if not len(pending):
+                return found
         each = BYTES * len(self.references)
         for a, b in blocks(len(pending), max(1, self.memory // 2 // each)):
             block = self._part(a, b) if len(pending) == n else self._of(pending[a:b])
@@ -157,14 +161,12 @@ class _Block:
         return replace(self, queries=self.queries.part(start, stop), own=self.own[start:stop], offset=offset)
 
     def _evaluate(
-        self,
-        pairs: Pairs,
-        rows: NDArray[np.int64],
-        found: Found,
-        progress: Progress = silent,
-        snapshots: Snapshots | None = None,
-    ) -> None:
-        """The nearest of the candidates, into rows of `found`."""
+        self, pairs: Pairs, chosen: NDArray[np.int64], progress: Progress, snapshots: Snapshots | None
+    ) -> Found:
+        """The nearest of the candidates of the queries `chosen`, which have them one after the other."""
+        counts = np.zeros(len(self.queries), np.int64)
+        counts[chosen] = np.diff(pairs.starts)
+        pairs = Pairs(np.r_[0, np.cumsum(counts)], pairs.ids)  # all others have none
         pairs = refine(self.queries, self.references, pairs, self.k, memory=self.memory, offset=self.offset)
         distances = distances_of(
             self.queries,
@@ -175,4 +177,4 @@ class _Block:
             progress=progress,
             snapshots=snapshots,
         )
-        found[0][rows], found[1][rows] = nearest_of(pairs, distances, self.k)
+        return nearest_of(Pairs(np.r_[pairs.starts[chosen], len(pairs.ids)], pairs.ids), distances, self.k)

@@ -167,12 +167,14 @@ def keep_possible(
     begin: int,
     end: int,
 ) -> None:
-    """Which pairs of query rows begin..end may be among the row's k nearest; every row has k pairs.
+    """Which pairs of query rows begin..end may be among the row's k nearest; a row has at least k pairs, or none.
 
     rows, columns: facts of queries and references. error: of a squared distance, relative to the squared norms.
     """
     for i in range(begin, end):
         first, last = starts[i], starts[i + 1]
+        if first == last:
+            continue
         low, high = np.empty(last - first), np.empty(last - first)
         for p in range(last - first):
             j = ids[first + p]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rra_cli.neighbors import NeighborGraph
+from rra_cli.neighbors import graph as graphs
 
 IDS = np.array([[1, 2], [2, 0], [1, 0]], np.int32)
 DISTANCES = np.array([[1.0, 2.0], [1.0, 1.0], [0.0, 3.0]])
@@ -43,3 +44,13 @@ def test_a_right_one() -> None:
 def test_wrong_ones(ids: np.ndarray, distances: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NeighborGraph(ids, distances, 1.0, 3)
+
+
+@pytest.mark.parametrize("row", [0, 17, 99])
+def test_a_large_one_is_checked_in_parts(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "_AT_A_TIME", 7)
+    ids = (np.arange(100)[:, None] + [1, 2, 3]) % 100
+    distances = np.tile([1.0, 2.0, 3.0], (100, 1))
+    assert len(NeighborGraph(ids, distances, 1.0, 100)) == 100
+    with pytest.raises(ValueError, match=f"row {row} .* lists a neighbour twice"):
+        NeighborGraph(changed(ids, (row, 2), ids[row, 0]), distances, 1.0, 100)

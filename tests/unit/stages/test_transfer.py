@@ -28,10 +28,12 @@ from rra_cli.methods.supervised import Supervised
 from rra_cli.metrics.class_similarity import NNCS
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.intrinsic_dimension import TwoNN
-from rra_cli.metrics.metric import Input, LayerData, LayerMetric, Metric
+from rra_cli.metrics.linear_probe import LinearProbe, LogisticProbe
+from rra_cli.metrics.metric import Input, LayerData, LayerMetric, Metric, TransferMetric
 from rra_cli.metrics.neighbor_probes import KNNProbe, OneNNProbe
 from rra_cli.models.mlp import MLP
 from rra_cli.neighbors.exact import ExactEngine
+from rra_cli.stages import probe_costs
 from rra_cli.stages.images import Images
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.training.optimizer import SGD
@@ -227,6 +229,24 @@ def test_layer_0_is_probed_once_for_all_checkpoints(base: Experiment) -> None:
     assert len({probe.spec.key for probe in inputs}) == 1
     last = [probe for probe in layout.probes if probe.point.layer == "logits" and probe.key == "knn_probe"]
     assert len({probe.spec.key for probe in last}) == 2
+
+
+# Costs
+
+
+def test_a_plan_knows_what_makes_probes_slow() -> None:
+    """More samples, features, epochs and neighbours: more seconds; unknown probes are taken for reading."""
+
+    def seconds(metric: TransferMetric, n: int = 10_000, d: int = 100) -> float:
+        cost = probe_costs.probe(metric, n, 1_000, d, 10)
+        assert min(cost.seconds, cost.memory_bytes, cost.disk_bytes) > 0
+        return cost.seconds
+
+    for metric in (LinearProbe(), LogisticProbe(), KNNProbe(), OneNNProbe()):
+        assert seconds(metric) < seconds(metric, n=60_000) < seconds(metric, n=60_000, d=3_000)
+    assert seconds(LinearProbe()) < seconds(LinearProbe(epochs=100)) < seconds(LinearProbe(epochs=100, batch_size=48))
+    assert seconds(OneNNProbe()) < seconds(KNNProbe(k=20)) < seconds(KNNProbe())
+    assert seconds(LogisticProbe()) < seconds(LogisticProbe(max_iterations=1000))
 
 
 # Running

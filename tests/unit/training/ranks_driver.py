@@ -101,6 +101,7 @@ def furthest(one: Path, other: Path) -> float:
 
 def main(root: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
+    torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])  # imports a good second's worth of torch before forking
     result: dict[str, object] = {}
     for name in names:
         job, alone, pair = digits(name), root / name / "alone", root / name / "pair"
