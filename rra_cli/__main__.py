@@ -13,6 +13,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # spinning slows small networks down many times over. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rra_cli.cli import main as run_command
+    from rra_cli.core import numba_threads
+
+    numba_threads.reserve()  # before a plug-in imports it
 
     return run_command(argv)
 

@@ -23,6 +23,7 @@ from rra_cli.report.writing import write_search_times, write_table
 from rra_cli.stages.budget import Missing, captures_of, missing_stages, total
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads, side_by_side
+from rra_cli.stages.engines import reserve_threads
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
@@ -95,6 +96,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     """
     set_threads(experiment.runtime.threads)
     device, layout = together(lambda: resolve_device(experiment.runtime.device), lambda: lay_out(experiment))
+    reserve_threads(layout.stages)
     store = Store(experiment.store_root, warn=reporter.warn)
     memory = experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes
     save_every = 60.0 * experiment.runtime.save_every

@@ -47,19 +47,19 @@ def hydra_main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     name = str(settings.runtime.choices.get("experiment") or NO_EXPERIMENT)
-    carry_out(folder, name, config, _plain(config), lambda: _write_hydra(folder, config, settings))
+    carry_out(folder, name, config, plain(config), lambda: _write_hydra(folder, config, settings))
 
 
 def carry_out(
-    folder: Path, name: str, config: Any, plain: Mapping[str, Any], before: Callable[[], None] = lambda: None
+    folder: Path, name: str, config: Any, resolved: Mapping[str, Any], before: Callable[[], None] = lambda: None
 ) -> None:
     """Runs the experiment that a composed configuration describes, and records how it ended.
 
-    plain: the same configuration, resolved; empty where it cannot be, which binding then explains. before: called when
+    resolved: the same configuration; empty where it cannot be, which binding then explains. before: called when
     the configuration was found to be right. A job of a sweep that is finished already is left as it is.
     """
     sweep, job = _sweep_of(folder)
-    kept: dict[str, Any] = {"experiment": name, **plain}
+    kept: dict[str, Any] = {"experiment": name, **resolved}
     try:
         # Lazy: `--cfg` and `--info` come by here too.
         from rra_cli import pipeline
@@ -90,13 +90,12 @@ def carry_out(
         _end(sweep, job, Outcome(EXIT_OK, str(folder)), None)
 
 
-def recorded(plain: Mapping[str, Any]) -> dict[str, Any]:
+def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved configuration as a run folder keeps it: nothing is trained on a user's files, and the record must
     not say so.
     """
-    name = plain["dataset"]["name"]
-    trains = issubclass(component("dataset", name), ImageDataset)
-    return {key: value for key, value in plain.items() if trains or key not in TRAINING_KEYS}
+    trains = issubclass(component("dataset", config["dataset"]["name"]), ImageDataset)
+    return {key: value for key, value in config.items() if trains or key not in TRAINING_KEYS}
 
 
 def finished(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -213,10 +212,15 @@ def _write_hydra(folder: Path, config: DictConfig, settings: Any) -> None:
     files.write_text(target / "overrides.yaml", OmegaConf.to_yaml(settings.overrides.task))
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration; empty where it cannot be resolved, which binding then explains."""
     try:
-        plain: Any = OmegaConf.to_container(config, resolve=True)
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException:
         return {}
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): value for key, value in resolved.items()}
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A composed configuration as a job is handed it."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_cli.core.rundir import CONFIG, STATUS
+from rra_cli.core.sweepdir import is_sweep, read
 
 # outputs / date / sweep / job: no deeper, for a folder above may be a home folder.
 _DEPTH = 3
@@ -45,7 +46,8 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 def unfinished(folder: Path) -> str:
     """Why the folder holds no finished run; "" where its status says that it is done."""
     if not folder.exists():
-        return "there is no such folder"
+        waiting = is_sweep(folder.parent)
+        return "it has not begun: its sweep has not come to it" if waiting else "there is no such folder"
     if not folder.is_dir():
         return "it is a file, not a run folder"
     if not _is_run(folder):
@@ -64,16 +66,20 @@ def unfinished(folder: Path) -> str:
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
-    """The folder itself where it is a run, else the runs below it."""
+    """The folder itself where it is a run, else the runs below it; of a sweep those that have not begun, too."""
     if _is_run(folder):
         yield folder
+        return
+    if is_sweep(folder):
+        sweep = read(folder)
+        yield from map(sweep.folder, sweep.jobs)
         return
     level = [folder]
     for _ in range(_DEPTH):
         following = []
         for child in (child for parent in level for child in _folders(parent)):
-            if _is_run(child):
-                yield child
+            if _is_run(child) or is_sweep(child):
+                yield from _runs_in(child)
             else:
                 following.append(child)
         level = following

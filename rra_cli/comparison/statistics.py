@@ -132,23 +132,33 @@ class CellSummary:
     p: Floats
 
 
-def jackknife(value: Floats, strata: Sequence[Floats], level: float = LEVEL) -> CellSummary:
-    """Interval of a statistic of units that are left out one by one.
+@dataclass(frozen=True)
+class Stratum:
+    """Units that are independent of those of other strata. left_out: the statistic without each of them,
+    `(units, ...)`, NaN where that leaves nothing; present: `(units, ...)`, whether the unit has a say in a cell."""
 
-    value: `(...)`. strata: of every independent set of units the values without each of them, `(units, ...)`; NaN
-    where leaving a unit out leaves nothing. Variance: the sum over strata of (n - 1) / n Σ (θ_i - mean θ)²; the
-    interval is t's with n - 1 degrees of freedom (Satterthwaite's for several strata).
+    left_out: Floats
+    present: NDArray[np.bool_]
 
-    For means over pairs of units (a U-statistic) this is Arvesen (1969), Ann. Math. Stat. 40; on average it is not
-    below the true variance (Efron & Stein 1981). A stratum of n < 3 units leaves nothing to judge by in a mean over
-    its own pairs, so the interval is NaN.
+
+def jackknife(value: Floats, strata: Sequence[Stratum], level: float = LEVEL) -> CellSummary:
+    """Interval of a statistic `(...)` from its values without each of its units.
+
+    Variance: the sum over strata of (n - 1) / n Σ (θ_i - mean θ)²; the interval is Student's t with n - 1 degrees of
+    freedom (Satterthwaite's for several strata).
+
+    For means over pairs of units (a U-statistic) this is Arvesen (1969), Ann. Math. Stat. 40; on average the variance
+    is not below the true one (Efron & Stein 1981). Of n < 3 units there is no pair left without one of them, so there
+    is no interval.
     """
     parts, dfs = [], []
-    for left_out in strata:
-        n = len(left_out)
-        spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0) if n else np.full(value.shape, NAN)
-        parts.append(np.where(n > 1, (n - 1) / max(1, n) * spread, NAN))
-        dfs.append(np.full(value.shape, n - 1.0))
+    for stratum in strata:
+        n = stratum.present.sum(axis=0)
+        known = np.where(stratum.present, stratum.left_out, 0.0)  # a NaN among them stays one
+        mean = known.sum(axis=0) / np.maximum(n, 1)
+        spread = np.where(stratum.present, (known - mean) ** 2, 0.0).sum(axis=0)
+        parts.append(np.where(n > 1, (n - 1) / np.maximum(n, 1) * spread, NAN))
+        dfs.append(n - 1.0)
     variance = np.stack(parts).reshape(len(parts), -1)
     df = satterthwaite(variance, np.stack(dfs).reshape(len(dfs), -1)).reshape(value.shape)
     error = np.sqrt(variance.sum(axis=0)).reshape(value.shape)

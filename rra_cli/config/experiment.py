@@ -75,13 +75,16 @@ class Runtime:
     """How the work is done, never what comes out.
 
     device: auto (cuda where there is one), cpu, cuda or cuda:i. threads: of the CPU libraries; None is all cores this
-    process may use. memory: workspace of a neighbour search, such as "4GB"; None is a quarter of what is free.
+    process may use. gpus_per_job: of jobs that run side by side (hydra/launcher=joblib): a whole number, or a fraction
+    such as 0.5 where jobs share a GPU; None is 1. memory: workspace of a neighbour search, such as "4GB"; None is a
+    quarter of what is free.
     save_every: minutes between two saves of a training, which is also saved after every epoch and when a signal ends
     it. progress: auto (bars on a terminal, else lines), bars, lines or none.
     """
 
     device: str = execution("auto")
     threads: int | None = execution(None)
+    gpus_per_job: float | None = execution(None)
     memory: int | str | None = execution(None)
     save_every: float = execution(1.0)
     progress: Literal["auto", "bars", "lines", "none"] = execution("auto")
@@ -93,6 +96,11 @@ class Runtime:
             raise ValueError(f"threads is {self.threads}; at least 1 is needed (null takes all)")
         if self.threads is not None and self.threads > MAX_THREADS:
             raise ValueError(f"threads is {self.threads}; at most {MAX_THREADS} are supported (null takes all)")
+        if self.gpus_per_job is not None and not _shareable(self.gpus_per_job):
+            raise ValueError(
+                f"gpus_per_job is {self.gpus_per_job:g}; expected a whole number from 1, or the share of a GPU that a "
+                "whole number of jobs fills: 0.5, 0.25 ..."
+            )
         if not 0.0 <= self.save_every < float("inf"):
             raise ValueError(f"save_every is {self.save_every}; expected a number of minutes, 0 for every step")
         if self.memory is not None:
@@ -105,6 +113,13 @@ class Runtime:
     def memory_bytes(self) -> int | None:
         """The memory budget in bytes; None where it is left to what is free."""
         return None if self.memory is None else parse_bytes(self.memory)
+
+
+def _shareable(gpus: float) -> bool:
+    """Whether so many GPUs a job can be handed out: some whole ones, or one to some whole number of jobs."""
+    if gpus >= 1.0:
+        return gpus == int(gpus) if gpus < 2**20 else False
+    return gpus >= 0.01 and abs(1.0 / gpus - round(1.0 / gpus)) < 0.02
 
 
 @dataclass(frozen=True)

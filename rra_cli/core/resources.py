@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
 
 from rra_cli.errors import UserError
 
+# Set by a launcher for jobs that run at the same time on one machine: how many they are.
+SHARERS = "RRA_JOBS_AT_A_TIME"
 _UNITS = {
     "": 1,
     "b": 1,
@@ -45,11 +48,16 @@ def format_bytes(size: float) -> str:
 
 
 def free_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process can still take: what the machine has available, or the container's limit leaves."""
+    """Bytes that this process can still take: what the machine has available, or the container's limit leaves.
+
+    Of jobs that a launcher runs side by side, each may take its share.
+    """
     import psutil
 
     limits = container_headroom(proc, cgroups)
-    return max(0, min([int(psutil.virtual_memory().available), *limits]))
+    free = max(0, min([int(psutil.virtual_memory().available), *limits]))
+    sharers = os.environ.get(SHARERS, "")
+    return free // max(1, int(sharers) if sharers.isdecimal() else 1)
 
 
 def container_headroom(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> list[int]:

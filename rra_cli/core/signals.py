@@ -6,6 +6,7 @@ them anywhere. Only a training has more to lose than a block: it asks after ever
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from rra_cli.errors import EXIT_INTERRUPTED, EXIT_RESUMABLE
 
 # Ctrl-C; the end of a job's time; what SLURM's `--signal=USR2@60` sends a minute before it.
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
+
+TERM = int(signal.SIGTERM)
 
 Asked = Callable[[], "Interrupted | None"]
 
@@ -33,10 +36,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _State:
-    """What has come in this process. waits: whether a first signal is only noted."""
+    """What has come in this process. waits: whether a first signal is only noted. came: whether any has."""
 
     waits = False
     number: int | None = None
+    came = False
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def handled() -> Iterator[None]:
     A signal that is ignored (`nohup`, a background job) stays ignored. Does nothing in another thread than the main
     one, where Python allows no handlers. On leaving, the handlers are what they were.
     """
-    previous = {}
+    previous, _State.came = {}, False
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
         previous = {number: signal.getsignal(number) for number in numbers}
@@ -76,6 +80,12 @@ def deferred() -> Iterator[Asked]:
         raise interruption
 
 
+def ask(number: int) -> None:
+    """Sends this process a signal, unless one has come already: a second would end it at once."""
+    if not _State.came:
+        os.kill(os.getpid(), number)
+
+
 def never() -> Interrupted | None:
     """Nothing asks."""
     return None
@@ -91,6 +101,7 @@ def _asked() -> Interrupted | None:
 
 
 def _arrived(number: int, frame: object) -> None:
+    _State.came = True
     if _State.waits and _State.number is None:
         _State.number = number
         return

@@ -5,7 +5,6 @@ All results are exact counts: they do not depend on threads, on blocks or on the
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rra_cli.core.numba_threads import usable_cores
 from rra_cli.neighbors.arguments import as_count
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 
@@ -136,7 +136,7 @@ def usable_threads() -> int:
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def _count(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rra_cli.activations.pooling import Pooling
+from rra_cli.core import numba_threads
 from rra_cli.neighbors.auto import AutoEngine, engine_for, explain
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.stage import Stage
 
 
 class LayerEngines:
@@ -27,6 +29,13 @@ class LayerEngines:
     def add(self, graph: GraphStage) -> None:
         """The graph of the layer that was asked for last: the next layer's may start from it."""
         self._last[graph.point.pooling] = graph
+
+
+def reserve_threads(stages: Sequence[Stage]) -> None:
+    """Before anything is compiled: lets numba run as many threads as the approximate searches among these ask for."""
+    engines = [stage.engine for stage in stages if isinstance(stage, GraphStage)]
+    for n_jobs in {engine.n_jobs for engine in engines if isinstance(engine, PynndescentEngine)}:
+        numba_threads.reserve(n_jobs)
 
 
 def engine_notes(engine: Engine, graphs: Sequence[GraphStage]) -> list[str]:

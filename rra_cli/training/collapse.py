@@ -45,8 +45,7 @@ def warnings(line: Line, *, n_classes: int, collapsed_loss: float | None, cause:
         elif dimensions is not None and dimensions < min(LEAST_RANK, (n_classes - 1) / 2):
             found["dimensional"] = (
                 f"dimensional collapse {at}: the {space} varies in about {dimensions:.1f} dimensions ({rank}). Likely "
-                "cause: augmentations that change more than they leave, a learning rate or weight decay too high, or "
-                "an embedding too wide for the data"
+                f"cause: augmentations that change more than they leave, an embedding too wide for the data, or {cause}"
             )
     loss = line["train_loss"]
     if collapsed_loss is not None and loss is not None and abs(loss - collapsed_loss) <= STUCK * abs(collapsed_loss):

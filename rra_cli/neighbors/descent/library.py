@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from rra_cli.core import numba_threads
 from rra_cli.core.progress import Progress
 from rra_cli.neighbors.graph import InputError
 
@@ -18,12 +17,11 @@ _compiled: set[Any] = set()
 
 
 def load(n_jobs: int) -> Any:
-    """The library, with numba able to run `n_jobs` threads: how many it can run is fixed when it is imported.
+    """The library, with numba able to run `n_jobs` threads.
 
-    Raises `InputError` where numba was started with fewer.
+    Raises `InputError` where numba was imported before with fewer.
     """
-    if "numba" not in sys.modules and "NUMBA_NUM_THREADS" not in os.environ:
-        os.environ["NUMBA_NUM_THREADS"] = str(max(n_jobs, os.cpu_count() or 1))
+    numba_threads.reserve(n_jobs)
     from numba import config
 
     most = int(getattr(config, "NUMBA_NUM_THREADS"))  # noqa: B009 - numba sets it while running

@@ -1,0 +1,1 @@
+"""`rra run --from`: a run or a sweep again, from its folder alone."""

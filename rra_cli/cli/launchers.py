@@ -1,0 +1,85 @@
+"""Where the jobs of a sweep run. A launcher is handed the jobs that are missing, and returns when all have ended.
+
+Ours work through `sweep.json` alone: whoever can call `rra job SWEEP NUMBER`, in this process, in another or on another
+machine, runs that job into its folder, and leaves how it ended in the sweep's. A new launcher is a function here and
+`conf/hydra/launcher/NAME.yaml` with its fields. Any other that is installed for Hydra is left to Hydra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
+from rra_cli.config.experiment import Runtime
+from rra_cli.core.progress import Reporter
+from rra_cli.core.sweepdir import Sweep, SweepJob
+from rra_cli.errors import UserError
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a sweep is to be run. name: of the launcher; fields: its own settings; overrides: of the whole sweep, in
+    Hydra's words; excluded: what makes Hydra name folders as we do.
+    """
+
+    name: str
+    runtime: Runtime
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+# Runs the jobs of a sweep, and gives what it has to say where a job was lost by no fault of its own.
+Launcher = Callable[[Sweep, Sequence[SweepJob], Launch, Reporter], str | None]
+
+
+def launch(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+    """Runs the jobs by the launcher chosen. Raises `Interrupted` where a signal ends it."""
+    return LAUNCHERS.get(how.name, _by_hydra)(sweep, missing, how, reporter)
+
+
+def _basic(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+    """One after the other, in this process."""
+    from rra_cli.cli.sweep_job import run_job
+
+    for job in missing:
+        run_job(sweep, job)
+    return None
+
+
+def _joblib(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+    """Side by side, each in a process of its own on this machine."""
+    from rra_cli.cli.pool import run_pool
+    from rra_cli.cli.shares import share_out
+
+    run_pool(sweep, missing, share_out(how.runtime, how.fields.get("n_jobs"), len(sweep.jobs)), how.runtime.progress)
+    return None
+
+
+def _by_hydra(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+    """By a launcher that was installed for Hydra. It is handed all jobs: those that are finished end at once."""
+    from rra_cli.cli.job import SWEEP
+
+    if any(job.source is not None for job in missing):
+        raise UserError(
+            f"hydra/launcher={how.name} cannot repeat a sweep from its folder",
+            f"use hydra/launcher={' or '.join(LAUNCHERS)}",
+        )
+    # Jobs may run in other processes and on other machines: the environment goes with them.
+    overrides = [*how.overrides, *in_folder("hydra.sweep.dir", sweep.path), *how.excluded]
+    overrides += in_folder(f"+hydra.job.env_set.{SWEEP}", sweep.path)
+    with hydra_errors():
+        try:
+            call_hydra(["--multirun"], overrides, [Path(path) for path in sweep.config_dirs])
+        except Exception as error:
+            # A launcher raises when one of its jobs was killed; the others have ended all the same.
+            if all(sweep.outcome(job) is None for job in sweep.jobs):
+                raise
+            return str(error)
+    return None
+
+
+LAUNCHERS: Mapping[str, Launcher] = {"basic": _basic, "joblib": _joblib}

@@ -1,0 +1,92 @@
+"""A sweep that was laid out is carried out: what is finished is left, the rest goes to a launcher, all is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rra_cli.cli import job as jobs
+from rra_cli.cli.launchers import Launch, launch
+from rra_cli.cli.status_table import sweep_table
+from rra_cli.config.compose import composed
+from rra_cli.console import make_reporter, show
+from rra_cli.core import files, signals
+from rra_cli.core.lease import LeaseHeldError
+from rra_cli.core.rundir import read_config
+from rra_cli.core.runstate import RunState, Watcher
+from rra_cli.core.sweepdir import Sweep, SweepJob
+from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_RESUMABLE, EXIT_USER, UserError
+
+
+def run_sweep(laid_out: Sweep, how: Launch) -> int:
+    """Runs what is missing and gives the exit code: 1 if any fault was ours, else 2 if any was the user's, else 75 if
+    a job was interrupted, else 0.
+
+    `sweep.json` is written before the first job starts. Raises `UserError` where another process runs the sweep, and
+    `Interrupted` where a signal ended it.
+    """
+    reporter = make_reporter(how.runtime.progress)
+    files.make_folder(laid_out.path)
+    lease = laid_out.lease()
+    try:
+        lease.acquire(reporter.note, wait=False)
+    except LeaseHeldError as error:
+        raise UserError(
+            f"the sweep {laid_out.path} is being run by {error.owner}",
+            f"`rra status {laid_out.path}` shows it; another sweep needs another hydra.sweep.dir",
+        ) from error
+    watcher = Watcher()
+    try:
+        with signals.handled():
+            sweep = laid_out.write()
+            missing = [job for job in sweep.jobs if not _is_finished(sweep, job, watcher)]
+            for job in missing:
+                sweep.forget(job)
+            reporter.note(f"sweep folder: {sweep.path}")
+            if len(missing) < len(sweep.jobs):
+                reporter.note(f"{len(sweep.jobs) - len(missing)} of {len(sweep.jobs)} jobs are done already")
+            try:
+                complaint = launch(sweep, missing, how, reporter) if missing else None
+            except KeyboardInterrupt:
+                _show(sweep, watcher)
+                raise
+            states = _show(sweep, watcher)
+    finally:
+        lease.dissolve()
+        lease.stop()
+    if complaint is not None:
+        show(f"the launcher said: {complaint}")
+    codes = {_code(sweep, job, state) for job, state in zip(sweep.jobs, states, strict=True)}
+    return next((code for code in (EXIT_BUG, EXIT_USER, EXIT_RESUMABLE) if code in codes), EXIT_OK)
+
+
+def _show(sweep: Sweep, watcher: Watcher) -> list[RunState]:
+    """The table of all jobs, and the folder."""
+    states = [watcher.look_at(sweep, job) for job in sweep.jobs]
+    show(sweep_table(sweep, states))
+    show(str(sweep.path))
+    return states
+
+
+def _code(sweep: Sweep, job: SweepJob, state: RunState) -> int:
+    """What the end of a job means; one that left no word was killed, or never began."""
+    if state.state == "done":
+        return EXIT_OK
+    if state.state == "interrupted":
+        return EXIT_RESUMABLE
+    outcome = sweep.outcome(job)
+    return EXIT_BUG if outcome is None else outcome.code
+
+
+def _is_finished(sweep: Sweep, job: SweepJob, watcher: Watcher) -> bool:
+    """Whether its run folder holds the finished run of what the job would compute now."""
+    folder = sweep.folder(job)
+    if watcher.look(folder).state != "done":
+        return False
+    try:
+        if job.source is not None:
+            return jobs.finished(folder, read_config(Path(job.source)))
+        config, name = composed(job.overrides, [Path(path) for path in sweep.config_dirs])
+        plain = jobs.plain(jobs.without_hydra(config))
+        return jobs.finished(folder, jobs.recorded({"experiment": name, **plain}))
+    except (UserError, KeyError, TypeError):
+        return False  # the job says what is wrong
