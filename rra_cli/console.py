@@ -139,7 +139,7 @@ class _Lines:
         self._say(message)
 
     def warn(self, message: str) -> None:
-        log.warning(message)
+        _log_warning(message)
         self._say(f"warning: {message}")
 
     def _say(self, line: str) -> None:
@@ -202,13 +202,19 @@ class _Bars:
         self._print(message, "dim", "· ")
 
     def warn(self, message: str) -> None:
-        log.warning(message)
+        _log_warning(message)
         self._print(message, "yellow", "! ")
 
     def _print(self, message: str, style: str, sign: str) -> None:
         from rich.text import Text
 
         self._console.print(Text.assemble((sign, style), message))
+
+
+def _log_warning(message: str) -> None:
+    """Into the log, where it is open: before that, Python itself would show the line once more."""
+    if log.hasHandlers():
+        log.warning(message)
 
 
 def worth_a_line(seconds: float, outer: int) -> bool:

@@ -13,6 +13,10 @@ EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: ended by a signal, the same co
 EXIT_INTERRUPTED = 130
 
 
+# What people may ask for that goes by another name here, and why that is the same.
+_OTHER_WORDS = {"cosine": ("l2", "cosine distance is Euclidean distance after it")}
+
+
 class UserError(Exception):
     """Something the user can mend: shown as one message with a hint on its own line, without a traceback.
 
@@ -57,6 +61,9 @@ def together(*checks: Callable[[], Any]) -> list[Any]:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence naming near matches, or all that is known where none is near."""
     names = sorted(known)
+    ours, why = _OTHER_WORDS.get(name.lower(), ("", ""))
+    if ours in names:
+        return f"did you mean {ours!r} ({why})?"
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(match) for match in near)}?"

@@ -20,7 +20,7 @@ from rra_cli.report import render
 from rra_cli.report.per_sample import write_per_sample
 from rra_cli.report.schema import SEARCH_TIMES
 from rra_cli.report.writing import write_search_times, write_table
-from rra_cli.stages.budget import Missing, captures_of, missing_stages, total
+from rra_cli.stages.budget import Missing, captures_of, estimates, missing_stages, total
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads, side_by_side
 from rra_cli.stages.engines import reserve_threads
@@ -71,9 +71,9 @@ def plan(experiment: Experiment) -> Plan:
     units: dict[tuple[str, str], Stage] = {}
     for stage in layout.stages:
         units.setdefault(stage.unit, stage)
-    rows = []
+    expected, rows = estimates(missing, layout), []
     for stage in units.values():
-        cost = stage.cost()
+        cost = expected[stage.unit] if stage.unit in expected else stage.cost()
         rows.append(
             PlanRow(
                 stage=stage.name,
@@ -110,10 +110,10 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         layout.check(store, reporter)
     checksums = layout.checksums()
     with RunDir.enter(folder, config) as run_dir, run_dir.logging():
-        run_dir.forecast.expect({unit: stage.cost().seconds for unit, stage in missing.items()})
+        run_dir.forecast.expect({unit: cost.seconds for unit, cost in estimates(missing, layout).items()})
         reporter = run_dir.forecast.watched(reporter)
         context = replace(context, reporter=reporter)
-        specs = [spec for stage in layout.stages for spec in stage.specs]
+        specs = [spec for stage in layout.stages for spec in (*stage.specs, *stage.claims)]
         read = {need.unit for stage in missing.values() for need in stage.needs}
         released = [spec for stage in _freed(layout) if stage.unit not in read for spec in stage.specs]
         store.refer(run_dir.id, run_dir.path, specs, released=released)

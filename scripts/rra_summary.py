@@ -25,7 +25,9 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        self.augment, self.seed = config["augment"]["name"], config["seed"]
+        # Every set of augmentations is a choice of the group; the configuration itself holds its values.
+        choices = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["runtime"]["choices"]
+        self.augment, self.seed = choices["augment"], config["seed"]
         layers = pd.read_csv(folder / "tables" / "layers.csv")
         layers = layers[layers["checkpoint"] == "last"]
         self.layers = {split: rows.set_index("index") for split, rows in layers.groupby("split")}

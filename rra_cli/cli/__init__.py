@@ -12,8 +12,12 @@ from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError, did_you_mean
 COMMANDS = {
     "run": ("run every missing stage of an experiment", "rra_cli.cli.run"),
     "plan": ("show what a run would do, with estimated time, memory and disk", "rra_cli.cli.plan"),
+    "status": ("show how far runs and sweeps are, also while they run", "rra_cli.cli.status"),
+    "job": ("run one job of a sweep: what launchers and job arrays call", "rra_cli.cli.sweep_job"),
     "ls": ("list experiments, models, data sets, methods, metrics ...", "rra_cli.cli.ls"),
+    "compare": ("put finished runs side by side: means over seeds, how far models agree", "rra_cli.cli.compare"),
     "report": ("draw plots and report of a run folder again from its tables", "rra_cli.cli.report"),
+    "gc": ("remove from the store what no run refers to", "rra_cli.cli.gc"),
     "doctor": ("what works on this machine, and what to do about what does not", "rra_cli.cli.doctor"),
     "completion": ("print the tab completion for bash, zsh or fish", "rra_cli.cli.completion"),
 }

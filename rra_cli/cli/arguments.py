@@ -10,7 +10,7 @@ from typing import NoReturn
 from rra_cli.errors import UserError, did_you_mean
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-FLAGS = ("--help", "--multirun", "--cfg", "--resolve", "--package", "--config-dir", "--info", "--hydra-help")
+FLAGS = ("--help", "--multirun", "--from", "--cfg", "--resolve", "--package", "--config-dir", "--info", "--hydra-help")
 
 # Of Hydra's flags, what would load code or a pickle, or leave our configurations behind.
 REFUSED = {
@@ -24,7 +24,7 @@ REFUSED = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}", f"`{self.prog} --help` explains the arguments")
 
@@ -35,12 +35,13 @@ def parse(command: str, arguments: Sequence[str]) -> argparse.Namespace:
         flag = argument.partition("=")[0]
         if flag in REFUSED:
             raise UserError(f"rra {command}: {flag} is not available", REFUSED[flag])
-    parser = _Parser(prog=f"rra {command}", add_help=False, allow_abbrev=False)
+    parser = ArgumentParser(prog=f"rra {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-cd", "--config-dir", action="append", type=Path, default=[])
     if command == "run":
         parser.add_argument("-m", "--multirun", action="store_true")
         parser.add_argument("-r", "--run", action="store_true")
+        parser.add_argument("--from", dest="source", type=Path)
         parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
         parser.add_argument("--resolve", action="store_true")
         parser.add_argument("-p", "--package")

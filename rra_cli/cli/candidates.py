@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rra_cli.cli import COMMANDS
+from rra_cli.cli import COMMANDS, compare
 from rra_cli.cli.arguments import FLAGS, INFO
 from rra_cli.config import catalog
 from rra_cli.config.bind import SECTIONS
@@ -30,13 +30,28 @@ def candidates(line: str) -> list[str]:
     command, previous = before[1], before[-1]
     if command in ("run", "plan"):
         return _run(word, before, previous)
+    if command == "compare":
+        return _compare(word, previous)
     if command == "ls":
         return _matching(word, [f"{group} " for group in catalog.options()])
     if command == "completion":
         return _matching(word, ["bash ", "zsh ", "fish "])
     if command == "doctor":
         return _matching(word, ["--store ", "--help "])
+    if command == "gc":
+        flags = ("--dry-run", "--older-than", "--list", "--forget-unseen", "--store", "--help")
+        return [] if previous == "--older-than" else _matching(word, [f"{flag} " for flag in flags])
     return _paths(word) if command == "report" else []
+
+
+def _compare(word: str, previous: str) -> list[str]:
+    if previous == "--band":
+        return _matching(word, [f"{band} " for band in compare.BANDS])
+    if previous == "--checkpoints":
+        return _matching(word, ["last ", "all ", "none "])
+    if previous in ("--correlate", "--level", "--threads"):
+        return []
+    return _matching(word, [f"{flag} " for flag in compare.FLAGS]) if word.startswith("-") else _paths(word)
 
 
 def _run(word: str, before: Sequence[str], previous: str) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
-from rra_cli.config.experiment import Runtime
+from rra_cli.config.experiment import Experiment, Runtime
 from rra_cli.core.progress import Reporter
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import UserError
@@ -30,6 +30,18 @@ class Launch:
     fields: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+
+
+def launch_of(
+    config: Any, experiment: Experiment | None, overrides: Sequence[str] = (), excluded: Sequence[str] = ()
+) -> Launch:
+    """What a composed configuration says of the launcher. experiment: None where a swept value spoils the first job."""
+    from omegaconf import OmegaConf
+
+    fields: Any = OmegaConf.to_container(config.hydra.launcher)
+    name = str(config.hydra.runtime.choices["hydra/launcher"])
+    runtime = Runtime() if experiment is None else experiment.runtime
+    return Launch(name, runtime, fields, tuple(overrides), tuple(excluded))
 
 
 # Runs the jobs of a sweep, and gives what it has to say where a job was lost by no fault of its own.

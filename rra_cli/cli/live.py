@@ -74,11 +74,15 @@ class _Changes:
         self._before: list[str] | None = None
 
     def tell(self, states: Sequence[RunState]) -> None:
-        found = [state.state for state in states]
+        found: list[str] = [state.state for state in states]
         before = self._before or found
         self._before = found
         for name, was, state in zip(self._names, before, states, strict=True):
             if was != state.state and state.state != "waiting":
                 _, _, _, _, seconds, _, says = row(name, state)
                 after = f" after {seconds}" if seconds and not state.active else ""
-                print(f"{name}: {state.state}{after}{f', {says}' if says else ''}; {summary(states)}", file=sys.stderr, flush=True)
+                print(
+                    f"{name}: {state.state}{after}{f', {says}' if says else ''}; {summary(states)}",
+                    file=sys.stderr,
+                    flush=True,
+                )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,19 +30,24 @@ usage: rra run +experiment=NAME [key=value ...] [flags]
   rra run +experiment=rra_mnist dataset.n_samples=2000 neighbors.k=20
   rra run +experiment=from_activations activations.path=DIR neighbors.k=30
   rra run -m +experiment=quickstart 'seed=range(8)'  a sweep: one job for every combination of values
+  rra run -m +experiment=quickstart 'seed=range(8)' hydra/launcher=joblib     its jobs side by side
+  rra run --from RUN                                 the same again, from a run's or a sweep's folder alone
 
 The same command again goes on where it stopped; what is finished is never done twice.
-`rra ls` lists experiments and options, `rra plan` shows what a run would do.
+`rra ls` lists experiments and options, `rra plan` shows what a run would do, `rra status` how far runs are.
 
 overrides
   GROUP=OPTION       dataset, model, method, augment, optimizer, pooling, neighbors, metrics, runtime
   KEY=VALUE          seed, dataset.n_samples, method.epochs, neighbors.k, runtime.device, store.root ...
-  hydra.run.dir=DIR  the run folder (a sweep: hydra.sweep.dir); by default outputs/DATE/TIME_EXPERIMENT,
-                     where RRA_OUTPUTS names another folder than ./outputs
+  hydra.run.dir=DIR  the run folder; by default outputs/DATE/TIME_EXPERIMENT (RRA_OUTPUTS: another than ./outputs)
+  hydra.sweep.dir=DIR      the folder of a sweep; by default outputs/sweeps/EXPERIMENT_IDENTITY, always the same for
+                           the same sweep
+  hydra/launcher=joblib    jobs side by side on this machine; hydra.launcher.n_jobs=N, runtime.gpus_per_job=N
   Lists are written [a,b], mappings {train: 1000, test: 500}; quote both for the shell.
 
 flags
   -m, --multirun     a sweep over all comma-separated values and ranges
+  --from FOLDER      a run or a sweep again; only runtime.*, places and the launcher may be given with it
   -c, --cfg job      print the configuration and stop (hydra, all: with Hydra's part; --resolve, --package KEY)
   -cd, --config-dir DIR   a folder with your own DIR/experiment/NAME.yaml, DIR/model/NAME.yaml ... (repeatable)
   -i, --info [WHAT]  what Hydra found: all, config, defaults, defaults-tree, plugins, searchpath
@@ -53,7 +59,7 @@ command goes on. A training of several processes (method.ranks=N) is started by
 
 exit codes: 0 done, 1 a fault of rra (with its traceback), 2 something to mend in the input, 130 ended by Ctrl-C,
 75 by SIGTERM or SIGUSR2 (start it again).
-A sweep runs all jobs, then exits 1 if any fault was ours, else 2 if any was the user's.
+A sweep runs all jobs, then exits 1 if any fault was ours, else 2 if any was the user's, else 75 if a job was ended.
 """
 
 
@@ -70,6 +76,11 @@ def main(arguments: Sequence[str]) -> int:
     from rra_cli.config.overrides import check
 
     check_flags(args)
+    command = shlex.join(["rra", "run", *arguments])
+    if args.source is not None:
+        from rra_cli.cli.again_run import run_again
+
+        return run_again(args, command)
     check_folders(args.config_dir)
     checked = check(args.overrides, catalog.options(args.config_dir), sweep=args.multirun)
     if args.cfg or args.info or args.hydra_help:
@@ -86,18 +97,19 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("torchrun starts one job, not a sweep", "give each job its own torchrun command, without -m")
     if int(os.environ.get("RANK", 0)) > 0:
         return _follow(args)
-    examine(checked, args.config_dir)
+    experiment = examine(checked, args.config_dir)
     config, name = composed(next(iter(checked.single())), args.config_dir)
     from rra_cli.cli import job
 
     if args.multirun:
-        from rra_cli.cli.sweep import sweep
+        from rra_cli.cli.launchers import launch_of
+        from rra_cli.cli.sweep import excluded, lay_out
+        from rra_cli.cli.sweep_run import run_sweep
 
-        with hydra_errors():
-            folder = _folder(config.hydra.sweep.dir, name, sweep=True)
-        return sweep(checked, args.config_dir, folder)
+        laid_out = lay_out(checked, args.config_dir, config, name, command)
+        return run_sweep(laid_out, launch_of(config, experiment, checked.overrides, excluded(checked)))
     with hydra_errors():
-        folder = _folder(config.hydra.run.dir, name)
+        folder = run_folder(config.hydra.run.dir, name)
     with hydra_errors(), job.nothing_half_written(folder):
         job.check_folder(folder)
         call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
@@ -119,7 +131,13 @@ def _follow(args: argparse.Namespace) -> int:
 
 def check_flags(args: argparse.Namespace) -> None:
     """Raises `UserError` for flags that exclude each other."""
-    commands = {"--multirun": args.multirun, "--cfg": args.cfg, "--info": args.info, "--hydra-help": args.hydra_help}
+    commands = {
+        "--from": args.source,
+        "--multirun": args.multirun,
+        "--cfg": args.cfg,
+        "--info": args.info,
+        "--hydra-help": args.hydra_help,
+    }
     given = [flag for flag, value in commands.items() if value]
     if len(given) > 1:
         raise UserError(f"rra run: {' and '.join(given)} exclude each other", "give one of them")
@@ -144,7 +162,7 @@ def _show(args: argparse.Namespace, checked: Checked) -> int:
     return EXIT_OK
 
 
-def _folder(given: str, name: str, *, sweep: bool = False) -> Path:
+def run_folder(given: str, name: str) -> Path:
     """The folder that was asked for, else a new dated one in the outputs folder."""
     from rra_cli.config import outputs_root
 
@@ -152,4 +170,4 @@ def _folder(given: str, name: str, *, sweep: bool = False) -> Path:
         return Path(given).expanduser().absolute()
     # Microseconds: two runs that start in the same second must not share a folder.
     moment = f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
-    return outputs_root() / f"{moment}_{name.replace('/', '-')}{'_sweep' if sweep else ''}"
+    return outputs_root() / f"{moment}_{name.replace('/', '-')}"

@@ -87,7 +87,7 @@ def _groups(gpus: list[str], per_job: float | None) -> list[list[str]]:
     size = 1 if per_job is None else int(per_job)
     if size > len(gpus):
         raise UserError(
-            f"runtime.gpus_per_job is {size}, but {len(gpus)} {'GPU is' if len(gpus) == 1 else 'GPUs are'} visible here",
+            f"runtime.gpus_per_job is {size}, but of GPUs {len(gpus)} {'is' if len(gpus) == 1 else 'are'} visible here",
             "set it to at most that number, or runtime.device=cpu",
         )
     return [gpus[start : start + size] for start in range(0, len(gpus) - size + 1, size)]

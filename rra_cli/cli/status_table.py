@@ -61,7 +61,9 @@ def seconds_left(states: Sequence[RunState]) -> float | None:
     if not running or len(lefts) < len(running):
         return None
     whole = [state.seconds for state in states if state.state == "done" and state.seconds is not None]
-    whole = whole or [state.seconds + state.left for state in running if state.seconds is not None and state.left is not None]
+    whole = whole or [
+        state.seconds + state.left for state in running if state.seconds is not None and state.left is not None
+    ]
     if waiting and not whole:
         return None
     more = waiting * sum(whole) / len(whole) if waiting else 0.0
@@ -124,11 +126,13 @@ def _table(title: str, names: Sequence[str], states: Sequence[RunState], most: i
     shown = list(range(len(states)))
     if most is not None and len(states) > most:
         shown = sorted(sorted(shown, key=lambda index: (URGENT.index(states[index].state), index))[: max(1, most)])
-    table = make_table(title, COLUMNS, [], text_columns=len(COLUMNS))
-    for index in shown:
-        cells = row(names[index], states[index])
+    rows = {index: row(names[index], states[index]) for index in shown}
+    # A column that says nothing takes no room.
+    kept = [place for place in range(len(COLUMNS)) if place < 2 or any(cells[place] for cells in rows.values())]
+    table = make_table(title, [COLUMNS[place] for place in kept], [], text_columns=len(kept))
+    for index, cells in rows.items():
         style = STYLES[states[index].state]
-        table.add_row(*(Text(cell, style=style if column == "state" else "") for column, cell in zip(COLUMNS, cells, strict=True)))
+        table.add_row(*(Text(cells[place], style=style if COLUMNS[place] == "state" else "") for place in kept))
     hidden = Counter(states[index].state for index in range(len(states)) if index not in set(shown))
     if hidden:
         table.add_row(Text("..."), Text(", ".join(f"{count} more {state}" for state, count in hidden.items())))

@@ -59,7 +59,7 @@ def run_job(sweep: Sweep, job: SweepJob) -> None:
             if job.source is not None:
                 from rra_cli.cli.again import repeat
 
-                repeat(Path(job.source), sweep.folder(job))
+                repeat(Path(job.source), sweep.folder(job), job.overrides)
                 return
             # Whoever wrote the file: what a command line may not say, it may not say either.
             check_folders(folders)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rra_cli.cli import job as jobs
+from rra_cli.cli.again import recorded
 from rra_cli.cli.launchers import Launch, launch
 from rra_cli.cli.status_table import sweep_table
 from rra_cli.config.compose import composed
 from rra_cli.console import make_reporter, show
 from rra_cli.core import files, signals
 from rra_cli.core.lease import LeaseHeldError
-from rra_cli.core.rundir import read_config
 from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_RESUMABLE, EXIT_USER, UserError
@@ -84,7 +84,7 @@ def _is_finished(sweep: Sweep, job: SweepJob, watcher: Watcher) -> bool:
         return False
     try:
         if job.source is not None:
-            return jobs.finished(folder, read_config(Path(job.source)))
+            return jobs.finished(folder, recorded(Path(job.source), job.overrides).kept)
         config, name = composed(job.overrides, [Path(path) for path in sweep.config_dirs])
         plain = jobs.plain(jobs.without_hydra(config))
         return jobs.finished(folder, jobs.recorded({"experiment": name, **plain}))

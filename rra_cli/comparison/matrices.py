@@ -115,7 +115,8 @@ def diagonal_rows(matrix: Matrix, level: float = LEVEL) -> Iterator[Row]:
     for at, (layer, index) in enumerate(zip(matrix.common, indices, strict=True)):
         depth = index / deepest if deepest else 0.0
         where = {"layer": layer, "index": index, "depth": depth}
-        yield {**_place(matrix), **where, **_figures(summary, sd, counts, (at,))}
+        figures = {**_figures(summary, sd, counts, (at,)), "chance": matrix.compared.chance}
+        yield {**_place(matrix), **where, **figures}
 
 
 def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[Row]:

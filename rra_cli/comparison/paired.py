@@ -127,9 +127,11 @@ def compare_models(
     reader, found = GraphReader(), []
     for done, place in enumerate(places):
         progress(done, len(places), f"{place.checkpoint} · {place.split}")
-        here, faults = [], []
+        here, faults, layers = [], [], dict[int, tuple[str, ...]]()
         for model in (each[place] for each in models if place in each):
             try:
+                if layers.setdefault(model.group, model.layers) != model.layers:
+                    raise UserError("it has other layers than the first run of its group (another version of rra?)")
                 for row in model.rows:
                     reader.read(model.run, row)
                 here.append(model)

@@ -75,9 +75,7 @@ class PairSet:
         return np.asarray(np.sum(found, axis=0), np.int64)
 
 
-def summarise_pairs(
-    pairs: PairSet, minus: PairSet | None = None, level: float = LEVEL
-) -> tuple[CellSummary, bool]:
+def summarise_pairs(pairs: PairSet, minus: PairSet | None = None, level: float = LEVEL) -> tuple[CellSummary, bool]:
     """The mean over the pairs (minus that of other pairs) with its interval, and whether seeds were taken together.
 
     Where all groups involved have the same seeds, a seed is left out of all of them at once: models of one seed began

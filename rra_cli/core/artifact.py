@@ -157,11 +157,16 @@ def open_artifact(folder: Path, spec: Spec | None, entry: str | None) -> Artifac
     return artifact
 
 
-def verify_contents(artifact: Artifact) -> None:
-    """Raises `Damage` where a file's sha256 is not the published one, or a file lies there that was not published."""
+def verify_files(artifact: Artifact) -> None:
+    """Raises `Damage` where a file's sha256 is not the published one."""
     for name, record in artifact.files.items():
         if checksum(artifact.path / name) != record.sha256:
             raise Damage(f"{name} has other content than was published (sha256 differs)")
+
+
+def verify_contents(artifact: Artifact) -> None:
+    """Raises `Damage` where a file's sha256 is not the published one, or a file lies there that was not published."""
+    verify_files(artifact)
     present = {path.relative_to(artifact.path).as_posix() for path in artifact.path.rglob("*") if not path.is_dir()}
     extra = sorted(present - set(artifact.files) - {META})
     if extra:

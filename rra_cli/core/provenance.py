@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,15 @@ SLURM = (
     "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT",
     "SLURM_CLUSTER_NAME", "SLURM_JOB_PARTITION", "SLURM_JOB_NODELIST", "SLURM_NODEID", "SLURM_PROCID",
     "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE", "SLURM_SUBMIT_HOST",
+    "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE",
 )  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+# What moves our folders, and how jobs of a sweep share a machine.
+OURS = ("RRA_OUTPUTS", "RRA_DATA", "RRA_SWEEP", "RRA_JOBS_AT_A_TIME")
+# Of all packages, those that may change a result.
+DECISIVE = (
+    "rra", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "numba", "pynndescent", "pillow", "pandas",
+)  # fmt: skip
 
 
 def provenance(
@@ -32,10 +40,14 @@ def provenance(
     seeds: by name. checksums: of the data, "file" -> "sha256:...".
     argv: defaults to the command as it was typed, cwd to the working directory.
     """
+    words, folder = list(sys.orig_argv if argv is None else argv), Path.cwd() if cwd is None else cwd
     return {
-        "argv": list(sys.orig_argv if argv is None else argv),
+        "argv": words,
+        "command": command_line(words),
+        "cwd": str(folder),
+        "environment": {name: os.environ[name] for name in OURS if name in os.environ},
         "git": {
-            "working_directory": git_state(Path.cwd() if cwd is None else cwd),
+            "working_directory": git_state(folder),
             "package": package_git_state(),
         },
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -45,6 +57,36 @@ def provenance(
         "data": dict(checksums),
         "slurm": {name: os.environ[name] for name in SLURM if name in os.environ},
     }
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """A command for the shell that does the same, as a person would type it."""
+    words = list(argv)
+    if len(words) > 1 and Path(words[1]).name == "rra":
+        words = ["rra", *words[2:]]  # the interpreter that the installed script names
+    return shlex.join(words)
+
+
+def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what two records differ that may change a result, a line each: code, packages, Python, processor, threads."""
+    places = {
+        "Python": ("python", "version"),
+        **{name: ("packages", name) for name in DECISIVE},
+        "commit of rra": ("git", "package", "commit"),
+        "processor": ("hardware", "cpu"),
+        "GPUs": ("hardware", "gpus"),
+        "threads": ("hardware", "torch_threads"),
+    }
+    lines = []
+    for name, path in places.items():
+        before, after = _at(then, path), _at(now, path)
+        # What torch sees is not asked for where it is not loaded.
+        if before != after and not (name in ("GPUs", "threads") and None in (before, after)):
+            lines.append(f"{name}: {_shown(before)} then, {_shown(after)} now")
+    counts = [len(_at(record, ("git", "package", "changed")) or ()) for record in (then, now)]
+    if any(counts):
+        lines.append(f"uncommitted changes of rra, whose content is not recorded: {counts[0]} then, {counts[1]} now")
+    return lines
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -101,6 +143,7 @@ def hardware() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "memory_limits_free_bytes": container_headroom(),
         "gpus": gpus(),
+        "gpu_driver": gpu_driver(),
     }
 
 
@@ -135,6 +178,26 @@ def gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[dict[str, Any]
         fields = dict(line.split(":", 1) for line in information.read_text().splitlines() if ":" in line)
         names.append({"name": fields.get("Model", "unknown").strip()})
     return names
+
+
+def gpu_driver(version: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """What the NVIDIA driver says of itself; None where there is none."""
+    try:
+        return version.read_text().splitlines()[0].strip()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
+
+
+def _at(record: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        record = record.get(name) if isinstance(record, Mapping) else None
+    return record
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value) or "none"
+    return str(value.get("name", value)) if isinstance(value, Mapping) else "none" if value is None else str(value)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -7,11 +7,14 @@ so that it takes nothing away from another that is still at work.
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rra_cli.core import files
 from rra_cli.core.artifact import StoreError
@@ -20,18 +23,41 @@ if TYPE_CHECKING:
     from rra_cli.core.rundir import LiveRuns
 
 
+Whereabouts = Literal["there", "deleted", "unseen"]
+
+
 @dataclass(frozen=True)
 class Note:
-    """What one run refers to: names `<stage>/<key>`; `released`: those that it needs no more and others may free."""
+    """What one run refers to: names `<stage>/<key>`; `released`: those that it needs no more and others may free.
+
+    host: of the machine that wrote it. relative: the run folder as the store sees it, should both be moved together or
+    have another path on another machine.
+    """
 
     run_folder: Path
     artifacts: frozenset[str]
     released: frozenset[str] = frozenset()
+    host: str = field(default="", compare=False)
+    relative: str = field(default="", compare=False)
 
     @property
     def needed(self) -> frozenset[str]:
         """What must be kept for this run."""
         return self.artifacts - self.released
+
+    def whereabouts(self, store: Path) -> Whereabouts:
+        """Whether the run folder is there. store: the folder of the store that the note lies in.
+
+        A folder that is missing was deleted where its place can be seen from here: in the outputs folder that the store
+        lies in, too, or beside something else on the machine that wrote the note. Otherwise it may lie on another
+        machine's disk, or on one that is not mounted now, and it is `unseen`.
+        """
+        if _exists(self.run_folder) or (self.relative and _exists(store / self.relative)):
+            return "there"
+        outputs, place = store.parent, Path(os.path.realpath(self.run_folder))
+        if place.is_relative_to(outputs) and outputs != outputs.parent and not os.path.ismount(store):
+            return "deleted"
+        return "deleted" if self.host == socket.gethostname() and _exists(place.parent) else "unseen"
 
 
 class References:
@@ -44,7 +70,8 @@ class References:
 
     def write(self, run_id: str, run_folder: Path, names: Iterable[str], released: Iterable[str] = ()) -> None:
         """Replaces the run's note."""
-        self._write(run_id, Note(Path(run_folder).absolute(), frozenset(names), frozenset(released)))
+        path, relative = Path(run_folder).absolute(), os.path.relpath(os.path.realpath(run_folder), self.folder.parent)
+        self._write(run_id, Note(path, frozenset(names), frozenset(released), socket.gethostname(), relative))
 
     def release(self, run_id: str, names: Iterable[str]) -> None:
         """Notes that the run needs these artifacts no more: one write, and none where it says so already."""
@@ -64,6 +91,19 @@ class References:
                     continue  # removed meanwhile
         return found
 
+    def forget(self, run_id: str) -> None:
+        """Removes the note of a run that is gone; where its folder has come back meanwhile, the note stays."""
+        path = self.folder / f"{check_run_id(run_id)}.json"
+        aside = path.with_name(f"{files.LEFTOVER}gone-{path.name}")
+        with suppress(FileNotFoundError), files.explained(path):
+            files.boundary(f"forget {path.name}: begin")
+            os.rename(path, aside)
+            files.boundary(f"forget {path.name}: aside")
+            if _exists(_parse(aside).run_folder):
+                with suppress(FileExistsError):  # there is a newer one
+                    os.link(aside, path)
+            files.remove(aside)
+
     def needed_elsewhere(self, names: Iterable[str], *, besides: str) -> frozenset[str]:
         """Those of the names that a run other than `besides` needs which is at work, as far as `LiveRuns` can tell."""
         from rra_cli.core.rundir import LiveRuns
@@ -82,6 +122,8 @@ class References:
             "run_folder": str(note.run_folder),
             "artifacts": sorted(note.artifacts),
             "released": sorted(note.released),
+            "host": note.host,
+            "relative": note.relative,
         }
         files.write_json(self.folder / f"{check_run_id(run_id)}.json", value)
 
@@ -107,12 +149,24 @@ def _parse(path: Path) -> Note:
     raw = path.read_bytes()
     try:
         value = json.loads(raw)
-        return Note(Path(value["run_folder"]), _names(value["artifacts"]), _names(value["released"]))
-    except (ValueError, TypeError, KeyError) as error:
+        host, relative = str(value.get("host", "")), str(value.get("relative", ""))
+        return Note(Path(value["run_folder"]), _names(value["artifacts"]), _names(value["released"]), host, relative)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"{path} is unreadable ({error})",
             "remove it if that run is of no interest any more: gc may then remove what only that run refers to",
         ) from error
+
+
+def _exists(path: Path) -> bool:
+    """False only where the path is certainly not there; one that may not be looked at counts as there."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 def _names(value: Any) -> frozenset[str]:

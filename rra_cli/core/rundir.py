@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import threading
 import time
 import traceback
@@ -146,8 +147,9 @@ class RunDir:
         files.write_json(self.path / MANIFEST, {**known, **more})
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Writes `provenance.json` as `core.provenance.provenance` gives it."""
-        files.write_json(self.path / PROVENANCE, dict(provenance))
+        """Writes `provenance.json` as `core.provenance.provenance` gives it, with the command that repeats the run."""
+        repeat = shlex.join(["rra", "run", "--from", str(self.path)])
+        files.write_json(self.path / PROVENANCE, {**provenance, "repeat": repeat})
 
     @contextmanager
     def logging(self, level: int = logging.INFO) -> Iterator[None]:
@@ -250,6 +252,15 @@ def read_config(path: Path) -> Any:
         return _yaml().safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, _yaml().YAMLError) as error:
         raise UserError(f"{Path(path) / CONFIG} cannot be read: {error}", "is this a run folder of rra?") from error
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """The `provenance.json` of a run folder; None where there is none that can be read."""
+    try:
+        found = json.loads((Path(path) / PROVENANCE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _write_config(path: Path, config: Mapping[str, Any]) -> None:

@@ -77,7 +77,9 @@ class Watcher:
         if record["state"] != "running":
             return _state(path, record, record["state"])
         silence = self._silence(path)
-        return _state(path, record, "running") if silence is None else _state(path, {**record, "message": silence}, "dead")
+        return (
+            _state(path, record, "running") if silence is None else _state(path, {**record, "message": silence}, "dead")
+        )
 
     def _silence(self, path: Path) -> str | None:
         """Why a run that says it works does not; None where it does, as far as can be told."""

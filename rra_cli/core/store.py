@@ -1,7 +1,7 @@
 """The store of results: `<root>/<stage>/<key>/[<entry>/]`, each published whole, once, and never changed.
 
 Beside the stages: `refs/` (which run refers to what), `cache/` (content hashes), `damaged/` (what was found broken and
-moved aside; never removed by us) and `trash/` (on its way out; may be removed at any time).
+moved aside; removed by `rra gc` alone) and `trash/` (on its way out; may be removed at any time).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rra_cli.core import files
-from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact
+from rra_cli.core.announcement import Announcement
+from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact, verify_files
 from rra_cli.core.lease import Lease, LeaseHeldError
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.references import Note, References
@@ -43,6 +44,7 @@ class Store:
         self.root = Path(os.path.realpath(root))
         self.stale_after = stale_after
         self._notes = References(self.root / "refs")
+        self._read_in_full: set[Path] = set()
         self._warn = logging.getLogger("rra_cli.store").warning if warn is None else warn
 
     def folder(self, spec: Spec, entry: str | None = None) -> Path:
@@ -52,17 +54,22 @@ class Store:
         folder = self.root / spec.stage / spec.key
         return folder if entry is None else folder / check_entry(entry)
 
-    def find(self, spec: Spec, entry: str | None = None) -> Artifact | None:
+    def find(self, spec: Spec, entry: str | None = None, *, in_full: bool = False) -> Artifact | None:
         """The artifact, None where it is missing.
 
         Its meta.json must equal `spec` (otherwise `StoreError` with the difference), and all its files must have
         their published sizes. A damaged artifact is moved to `damaged/` with a warning and counts as missing: it is
-        built again, and nothing is lost. `StoreError` where it can be neither read nor moved.
+        built again, and nothing is lost. `StoreError` where it can be neither read nor moved. in_full: every byte is
+        compared with its checksum, once in a process: for what is small, where another artifact is made from it.
         """
         folder = self.folder(spec, entry)
         self._refuse_links(folder)
         try:
-            return open_artifact(folder, spec, entry)
+            artifact = open_artifact(folder, spec, entry)
+            if in_full and folder not in self._read_in_full:
+                verify_files(artifact)
+                self._read_in_full.add(folder)
+            return artifact
         except FileNotFoundError:
             return None
         except Damage as damage:
@@ -112,8 +119,11 @@ class Store:
 
     def busy(self, spec: Spec) -> bool:
         """Whether somebody holds the claim on `spec` who is not known to be dead; never waits."""
-        folder = self.folder(spec)
-        owner = Lease(folder.with_name(folder.name + WORK) / LEASE).look()
+        return self.is_claimed(_reference(spec))
+
+    def is_claimed(self, name: str) -> bool:
+        """As `busy`, of `<stage>/<key>`."""
+        owner = Lease(self.root / f"{name}{WORK}" / LEASE).look()
         return owner is not None and not owner.is_dead()
 
     def tidy(self, specs: Iterable[Spec]) -> None:
@@ -175,25 +185,46 @@ class Store:
 
     def discard(self, folder: Path) -> None:
         """Takes a folder of the store out of sight in one step, then removes it."""
+        self.hide(folder)
+        self.empty_trash()
+
+    def hide(self, folder: Path) -> None:
+        """Takes a file or folder of the store out of sight in one step; what is gone already is no fault."""
         target = self.root / "trash" / secrets.token_hex(8)
+        self._refuse_links(target.parent)
         with files.explained(folder):
             files.make_folder(target.parent)
             files.boundary(f"discard {folder.name}: begin")
             with suppress(FileNotFoundError):
                 os.rename(folder, target)
             files.boundary(f"discard {folder.name}: hidden")
-        # All of it, so that what killed processes left there does not stay; several may do this at once.
-        for gone in target.parent.iterdir():
-            files.remove(gone)
+
+    def empty_trash(self) -> None:
+        """Removes all of it, so that what killed processes left there does not stay; several may do this at once."""
+        self._refuse_links(self.root / "trash")
+        with suppress(FileNotFoundError):
+            for gone in (self.root / "trash").iterdir():
+                files.remove(gone)
 
     def refer(
         self, run_id: str, run_folder: Path, keys: Iterable[Reference], *, released: Iterable[Reference] = ()
     ) -> None:
         """Notes in the store what a run refers to, at plan time, so that gc never removes what an unfinished run or
         one elsewhere needs. run_id: a file name. keys: `<stage>/<key>` (as text, or a spec or artifact). released:
-        those of them that others may free from the start. Replaces an earlier note of that run.
+        those of them that others may free from the start. Replaces an earlier note of that run. Where gc is about to
+        remove something of it, waits until that is done: look only afterwards at what is there.
         """
-        self._references().write(run_id, run_folder, map(_reference, keys), map(_reference, released))
+        names = frozenset(map(_reference, keys))
+        self._references().write(run_id, run_folder, names, map(_reference, released))
+        self.removals().wait_for(names)
+
+    def removals(self) -> Announcement:
+        """What gc is about to remove."""
+        return Announcement(self._references().folder, stale_after=self.stale_after)
+
+    def forget(self, run_id: str) -> None:
+        """Removes the note of a run whose folder is gone."""
+        self._references().forget(run_id)
 
     def references(self) -> dict[str, Note]:
         """What every run refers to, by run id. `StoreError` where a note is unreadable."""
@@ -239,6 +270,7 @@ class Store:
 
     def _move_aside(self, folder: Path, name: str, damage: str) -> None:
         target = self.root / "damaged" / f"{name}-{secrets.token_hex(4)}"
+        self._refuse_links(target.parent)
         try:
             files.make_folder(target.parent)
             files.boundary(f"damaged {name}: begin")

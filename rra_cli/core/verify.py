@@ -44,10 +44,12 @@ class StoreReport:
         """The report for a person, with what to do."""
         found = [f"{self.n_artifacts} artifacts, {format_bytes(self.n_bytes)}, {len(self.corrupt)} corrupt"]
         found += [f"corrupt: {path}: {what} (remove it: it is built again)" for path, what in self.corrupt]
-        found += [f"unfinished: {path} (the same run goes on with it; remove it otherwise)" for path in self.orphaned]
+        found += [
+            f"unfinished: {path} (the same run goes on with it; else `rra gc` removes it)" for path in self.orphaned
+        ]
         found += [f"in work: {path} by {owner}" for path, owner in self.owned]
-        found += [f"moved aside earlier: {path} (remove it when it is of no interest)" for path in self.damaged]
-        found += [f"trash: {path} (remove it)" for path in self.trash]
+        found += [f"moved aside earlier: {path} (`rra gc` removes it)" for path in self.damaged]
+        found += [f"trash: {path} (`rra gc` removes it)" for path in self.trash]
         return found
 
 

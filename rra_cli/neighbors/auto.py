@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rra_cli.core.fields import identity
 from rra_cli.core.progress import Progress, clock, silent
-from rra_cli.neighbors.cost_model import DESCENT_COMPILE, exact_seconds, nn_descent_seconds
+from rra_cli.neighbors.cost_model import DESCENT_COMPILE, THREADS, exact_seconds, nn_descent_seconds
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.graph import NeighborGraph
@@ -62,7 +62,9 @@ class AutoEngine(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.approximate(1)  # which checks them
+        if not 0 <= self.min_recall <= 1:
+            raise ValueError(f"min_recall is {self.min_recall}; it must lie in [0, 1]")
+        self.approximate(1)  # which checks the others
 
     @property
     def exact(self) -> ExactEngine:
@@ -134,12 +136,14 @@ def explain(engine: AutoEngine, sizes: Iterable[Size]) -> list[str]:
         repeated = DESCENT_COMPILE * (len(mine) - 1)  # a process compiles once
         approximate = clock(sum(choice.approximate or 0.0 for _, choice in mine) - repeated)
         what = f"neighbors=auto: {name} for {len(mine)} graph{'s' if len(mine) > 1 else ''} ({_sizes(mine)})"
+        threads = f"with {THREADS} threads"  # of the estimates: the choice does not depend on the machine
         if name == PynndescentEngine.name:
-            why = f"about {approximate} instead of {exact}; where its recall is below {engine.min_recall}, {other}"
+            miss = f"where its recall is below {engine.min_recall}, {other}"
+            why = f"about {approximate} instead of {exact} {threads}; {miss}"
         elif engine.min_recall > REACHED_RECALL:
-            why = f"about {exact}; {other} is not relied on for a recall above {REACHED_RECALL}"
+            why = f"about {exact} {threads}; {other} is not relied on for a recall above {REACHED_RECALL}"
         else:
-            why = f"about {exact}, {other} about {approximate}, worth trying only where it takes half as long"
+            why = f"about {exact} {threads}, {other} about {approximate}, worth trying only where it takes half as long"
         lines.append(f"{what}: {why}")
     return lines
 

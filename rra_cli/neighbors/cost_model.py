@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from math import log2
 
-# Seconds per unit of what the comment says, on the machine of benchmarks/README.md with 4 threads.
+# Seconds per unit of what the comment says, on the machine of benchmarks/README.md with so many threads.
+THREADS = 4
+KERNEL_LOAD = 0.6  # a process: its first search loads compiled code
 EXACT_START = 0.049  # a search
 EXACT_PRODUCT = 2.0e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
 EXACT_SELECT = 7.7e-10  # a pair of samples: whether it may be a neighbour
@@ -31,20 +33,30 @@ _MOST_CANDIDATES = 60
 _LEAF = (60, 256)
 
 
-def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None) -> float:
-    """The exact search of n samples of d features against themselves, or against n_reference others."""
-    pairs = n * (n - 1) / 2 if n_reference is None else float(n) * n_reference
-    return EXACT_START + pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * (d * EXACT_DIRECT + EXACT_LIST)
+def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None, shards: int = 1) -> float:
+    """The exact search of n samples of d features against themselves, or against n_reference others.
+
+    shards: blocks of rows that are searched one after the other. A pair of rows of different ones is then looked at
+    from both sides, so that all of them take up to twice the time.
+    """
+    pairs = n * (n - 1) / 2 * (2 - 1 / shards) if n_reference is None else float(n) * n_reference
+    work = pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * (d * EXACT_DIRECT + EXACT_LIST)
+    return shards * EXACT_START + work
 
 
 def exact_bytes(n: int, d: int, k: int, *, itemsize: int = 4) -> int:
     """Memory of the exact search of n samples at its peak, on top of the activations, where nothing limits it."""
     if n * n * d < SMALL_WORK and n * n < SMALL_PAIRS:
-        return n * n * _PAIR + n * k * _KEPT
+        return n * n * _PAIR + graph_bytes(n, k)
     lists = n * min(n, 4 * k + 512) * 8
     first = n * d * 2 + lists // 2 + _TILES  # two eight-bit parts, and lists that are half full
     then = lists // 2 + int(1.2 * n * k) * _PAIR + itemsize * n * min(d, max(128, _SLAB // (itemsize * n)))
-    return max(first, then) + n * k * _KEPT
+    return max(first, then) + graph_bytes(n, k)
+
+
+def graph_bytes(n: int, k: int) -> int:
+    """Memory of a graph of n samples while it is made, which no budget lessens."""
+    return n * k * _KEPT
 
 
 def nn_descent_seconds(n: int, d: int, k: int, *, n_neighbors: int | None = None, compiled: bool = False) -> float:

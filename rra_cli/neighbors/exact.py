@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.resources import free_memory
-from rra_cli.neighbors.arguments import as_count, resolve_device
+from rra_cli.neighbors.arguments import as_count, resolve_device, workspace
 from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.resume import BlockStore, fingerprint
@@ -27,17 +26,18 @@ def exact_neighbors(
     *,
     reference: ArrayLike | None = None,
     device: str = "cpu",
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
     work: Path | None = None,
 ) -> NeighborGraph:
     """The exact graph of the k nearest neighbours by Euclidean distance, nearest first, ties by lower id.
 
-    activations: `(n, features)` array or memory map, float16, float32, float64 or integers. reference: `(m, features)`
-    set that the neighbours come from; None is the activations themselves, each sample then excluded from its own
-    list. device: "cpu", "cuda" or "cuda:i". memory: bytes of workspace (default: a quarter of what is free); blocks
-    of 64 rows are the least that is used. work: folder in which a search of more than about a minute keeps its
-    state, so that the same call goes on where it was interrupted.
+    activations: `(n, features)` array, memory map or torch tensor on the CPU, of floats or integers. reference:
+    `(m, features)` set that the neighbours come from; None is the activations themselves, each sample then excluded
+    from its own list. device: "cpu", "cuda" or "cuda:i". memory: workspace in bytes or as "4GB" (default: a quarter of
+    what is free); blocks of 64 rows are the least that is used. progress: called with (done, total, note). work: folder
+    in which a search of more than about a minute keeps its state, so that the same call goes on where it was
+    interrupted.
 
     The result equals that of a float64 brute force by direct difference: every distance is one, and the ids are the
     same but for distances that agree to within the rounding of their sums. Raises `InputError` (a `UserError` and
@@ -51,7 +51,7 @@ def exact_neighbors(
         raise InputError(
             f"activations and reference must have the same features, got {data.shape[1]} and {other.shape[1]}"
         )
-    target, budget = resolve_device(device), _budget(memory)
+    target, budget = resolve_device(device), workspace(memory)
     indices, distances = _find(data, other, k, (0, len(data)), target, budget, progress, work)
     source = data if other is None else other
     small = len(source) <= np.iinfo(np.int32).max
@@ -67,7 +67,7 @@ def exact_rows(
     stop: int,
     *,
     device: str = "cpu",
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
     work: Path | None = None,
 ) -> Found:
@@ -79,11 +79,7 @@ def exact_rows(
     k = checked_k(k, len(data), None)
     if not 0 <= start < stop <= len(data):
         raise InputError(f"rows {start}..{stop} are not among the {len(data)} samples")
-    return _find(data, None, k, (start, stop), resolve_device(device), _budget(memory), progress, work)
-
-
-def _budget(memory: int | None) -> int:
-    return free_memory() // 4 if memory is None else as_count(memory, "memory")
+    return _find(data, None, k, (start, stop), resolve_device(device), workspace(memory), progress, work)
 
 
 def _find(
@@ -123,7 +119,7 @@ def _find(
     store = None
     if work is not None:
         name = fingerprint(here.hashes, there.hashes, k, span, other is None, references.features)
-        store = BlockStore.for_search(work, name, len(queries), len(references), references.features)
+        store = BlockStore(work, name)
     options: dict[str, Any] = {"own": own, "memory": memory, "progress": progress, "store": store}
     if device.type == "cpu":
         found = search(queries, references, reach, offset=offset, **options)

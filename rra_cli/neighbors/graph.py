@@ -83,9 +83,11 @@ class NeighborGraph:
         return int(self.indices.shape[1])
 
     def prefix(self, k: int) -> NeighborGraph:
-        """The graph of the k nearest of these neighbours. Raises ValueError where k exceeds this graph's."""
+        """The graph of the k nearest of these neighbours. Raises `InputError` where k exceeds this graph's."""
         if not 1 <= k <= self.k:
-            raise ValueError(f"k must lie in 1..{self.k}, got {k}")
+            raise InputError(
+                f"k must lie in 1..{self.k}, got {k}", "search a graph with as many neighbours as are read"
+            )
         if k == self.k:
             return self
         return NeighborGraph(

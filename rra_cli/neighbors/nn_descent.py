@@ -7,7 +7,6 @@ recall is measured on a few hundred exactly searched rows (`recall.py`).
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rra_cli.core import files
 from rra_cli.core.fields import identity
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import format_bytes, free_memory
-from rra_cli.neighbors.arguments import as_count
+from rra_cli.neighbors.arguments import workspace
 from rra_cli.neighbors.descent import library as descent_library
 from rra_cli.neighbors.descent.recall import measured_recall
 from rra_cli.neighbors.descent.repair import checked_lists, comparable
@@ -28,10 +26,11 @@ from rra_cli.neighbors.descent.warm_start import initial_lists
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import checked_k, exact_neighbors
 from rra_cli.neighbors.graph import InputError, NeighborGraph
+from rra_cli.neighbors.resume import read_state, write_state
 from rra_cli.neighbors.rows import Scan, as_matrix, blocks, native, scan
 from rra_cli.neighbors.threads import over_rows
 
-_MISSED = "recall.json"
+_MISSED = "recall.state"
 
 
 def approximate_neighbors(
@@ -48,7 +47,7 @@ def approximate_neighbors(
     n_iters: int | None = None,
     delta: float = 0.001,
     recall_rows: int = 300,
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
 ) -> NeighborGraph:
     """An approximate graph of the k nearest neighbours by Euclidean distance, with its measured recall.
@@ -60,8 +59,8 @@ def approximate_neighbors(
     max_candidates, n_iters, delta: pynndescent's parameters of these names (None: its defaults; for n_neighbors k + 1,
     as it counts the sample itself). More n_neighbors than are kept take time and raise the recall, most for small k.
     recall_rows: rows, drawn with `seed`, that are searched exactly as well: `recall` is the fraction of their listed
-    neighbours that are no farther than the true k-th neighbour, so that ties count as found. memory: bytes of workspace
-    besides.
+    neighbours that are no farther than the true k-th neighbour, so that ties count as found. memory: workspace
+    besides, such as "4GB".
 
     The first call in a process compiles for half a minute. Worth it from some 10^5 rows (`cost_model.py`); recall falls
     with the intrinsic dimension of the data. Raises `InputError` as `exact_neighbors` does, for a `start` of other
@@ -69,9 +68,10 @@ def approximate_neighbors(
     """
     data = as_matrix(activations)
     k = checked_k(k, len(data), None)
-    n_jobs, recall_rows = as_count(n_jobs, "n_jobs"), as_count(recall_rows, "recall_rows")
+    counts = {"n_trees": n_trees, "leaf_size": leaf_size, "max_candidates": max_candidates, "n_iters": n_iters}
+    check_parameters(seed, delta, n_jobs=n_jobs, n_neighbors=n_neighbors, recall_rows=recall_rows, **counts)
     n = len(data)
-    width = max(k + 1, 0 if n_neighbors is None else as_count(n_neighbors, "n_neighbors"))
+    width = max(k + 1, n_neighbors or 0)
     if start is not None and not (start.self_excluded and len(start) == n):
         raise InputError(
             f"start must be a graph of the same {n} samples against themselves, got one of {len(start)} samples "
@@ -79,7 +79,7 @@ def approximate_neighbors(
             "give the graph of another layer of these samples, or leave start out",
         )
     _check_memory(data)
-    budget = free_memory() // 4 if memory is None else as_count(memory, "memory")
+    budget = workspace(memory)
     library = descent_library.load(n_jobs)
     scanned = scan(data, budget)
     descent_library.compile_once(library, progress)
@@ -93,13 +93,10 @@ def approximate_neighbors(
             data=copy,
             metric="euclidean",
             n_neighbors=min(width, n),
-            n_trees=n_trees,
-            leaf_size=leaf_size,
-            max_candidates=max_candidates,
-            n_iters=n_iters,
             delta=delta,
             random_state=np.random.RandomState(seed),
             n_jobs=n_jobs,
+            **counts,
             **initial,
         )
         listed, _ = index.neighbor_graph
@@ -147,6 +144,20 @@ def _searched_exactly(
     return found.indices[others].reshape(-1, k).astype(np.int64), found.distances[others].reshape(-1, k)
 
 
+def check_parameters(seed: int, delta: float, **counts: int | None) -> None:
+    """Raises `InputError` (a `ValueError`) for parameters of the descent that are not what they must be.
+
+    counts: by their names, whole numbers of at least 1, or None for the library's default.
+    """
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; it must be a whole number in 0..{2**32 - 1}")
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise InputError(f"{name} is {value}; it must be a whole number of at least 1")
+    if not isinstance(delta, int | float | np.number) or not 0 <= delta < 1:
+        raise InputError(f"delta is {delta}; it must lie in [0, 1)")
+
+
 def _check_memory(data: NDArray[Any]) -> None:
     needed, free = 4 * data.size, free_memory()
     if needed > free:
@@ -183,14 +194,8 @@ class PynndescentEngine(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed}; it must lie in 0..{2**32 - 1}")
-        for name in ("n_jobs", "n_neighbors", "n_trees", "leaf_size", "max_candidates", "n_iters", "recall_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; at least 1 is needed")
-        if not 0 <= self.delta < 1:
-            raise ValueError(f"delta is {self.delta}; it must lie in [0, 1)")
+        counts = ("n_jobs", "n_neighbors", "n_trees", "leaf_size", "max_candidates", "n_iters", "recall_rows")
+        check_parameters(self.seed, self.delta, **{name: getattr(self, name) for name in counts})
         if self.min_recall is not None and not 0 <= self.min_recall <= 1:
             raise ValueError(f"min_recall is {self.min_recall}; it must lie in [0, 1], or be null")
 
@@ -253,12 +258,12 @@ class PynndescentEngine(Engine):
             if self.min_recall is None or recall >= self.min_recall:
                 return graph
             if work is not None:
-                files.write_json(work / _MISSED, {"recall": recall})
+                write_state(work / _MISSED, [np.array(recall)])
         progress(0, len(activations), f"recall {recall:.4f} is below {self.min_recall}: searched exactly")
         return exact_neighbors(activations, k, device=device, memory=memory, work=work, progress=progress)
 
 
 def missed_recall(work: Path) -> float | None:
     """The recall, below min_recall, of a search that kept its blocks in `work`; None where none was too low."""
-    path = work / _MISSED
-    return float(json.loads(path.read_text())["recall"]) if path.exists() else None
+    kept = read_state(work / _MISSED)
+    return None if kept is None else float(kept[0])

@@ -21,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core import files
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.resources import check_disk, format_bytes, free_memory
+from rra_cli.core.resources import check_disk, format_bytes
 from rra_cli.errors import did_you_mean
+from rra_cli.neighbors.arguments import workspace
 from rra_cli.neighbors.graph import InputError
 from rra_cli.neighbors.rows import as_matrix
 from rra_cli.neighbors.transforms.moments import fixed_blocks, moments
@@ -34,7 +35,7 @@ Preprocess = Literal["none", "centre", "zscore", "l2", "whitening"]
 SCRATCH = "preprocessed.bin"
 
 
-def fit(name: Preprocess, reference: ArrayLike, *, memory: int | None = None) -> Transform:
+def fit(name: Preprocess, reference: ArrayLike, *, memory: int | str | None = None) -> Transform:
     """The transform of that name with the statistics of `reference` `(n, features)`, an array or a memory map.
 
     name: `none`, `centre`, `zscore`, `l2` or `whitening`. memory: bytes that whitening may take (default: a quarter of
@@ -56,7 +57,7 @@ def fit(name: Preprocess, reference: ArrayLike, *, memory: int | None = None) ->
         return Centre(features, dtype, found)
     if name == "zscore":
         return ZScore(features, dtype, found)
-    budget = free_memory() // 4 if memory is None else memory
+    budget = workspace(memory)
     return Whitening(features, dtype, found, whitening_axes(data, found, budget))
 
 
@@ -65,7 +66,7 @@ def preprocessed(
     name: Preprocess,
     activations: NDArray[Any],
     *,
-    memory: int | None = None,
+    memory: int | str | None = None,
     work: Path | None = None,
     progress: Progress = silent,
 ) -> Iterator[tuple[NDArray[Any], Transform]]:
@@ -78,7 +79,7 @@ def preprocessed(
     Raises as `fit` does, `InputError` where it fits neither in memory nor is there a folder, `UserError` where the disk
     is too small.
     """
-    budget = free_memory() // 4 if memory is None else memory
+    budget = workspace(memory)
     transform = fit(name, activations, memory=budget)
     if name == "none":
         yield activations, transform

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.resources import free_memory
-from rra_cli.neighbors.arguments import as_count
+from rra_cli.neighbors.arguments import as_count, workspace
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.rows import Rows, as_matrix, groups_of_duplicates, scan
 
@@ -22,14 +21,14 @@ def neighbor_ranks(
     activations: ArrayLike,
     k: int = 1,
     *,
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.int64]:
     """The exact rank, in layer B, of the first k neighbours that every sample has in layer A: `(n, k)` int64.
 
     neighbors: the graph of layer A, or its ids `(n, >= k)`, of the same n samples in the same order. activations:
-    layer B, `(n, features)`, as for `exact_neighbors`. memory: bytes of workspace (default: a quarter of what is free);
-    never N x N. Runs on the CPU.
+    layer B, `(n, features)`, as for `exact_neighbors`. memory: workspace, such as "4GB" (default: a quarter of what is
+    free); never N x N. Runs on the CPU.
 
     Rank 1 is the nearest of all others, n - 1 the farthest; self is left out and ties go to the lower id, in the order
     of `exact_neighbors`: the rank is the place that the neighbour has in its graph of k = n - 1. Raises `InputError`
@@ -44,16 +43,18 @@ def cross_layer_ranks(
     activations: ArrayLike,
     k: int = 1,
     *,
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.int64]:
     """`neighbor_ranks` of several layers A in one layer B, from one pass over B's distances: `(layers, n, k)` int64."""
     data = as_matrix(activations)
     n, k = len(data), as_count(k, "k")
+    if isinstance(layers, NeighborGraph | np.ndarray) and getattr(layers, "ndim", 2) != 3:
+        raise InputError("layers must be a list of graphs, got one graph", "give [graph], or use neighbor_ranks")
     if not len(layers):
-        raise InputError("layers must name at least one graph, got none")
+        raise InputError("layers must name at least one graph, got none", "give [graph]")
     targets = np.stack([_targets(layer, n, k, f"layers[{at}]") for at, layer in enumerate(layers)])
-    budget = free_memory() // 4 if memory is None else as_count(memory, "memory")
+    budget = workspace(memory)
     found = scan(data, budget)
     groups = groups_of_duplicates(data, found.hashes)
     rows = Rows(data, found.scale, found.mean * found.scale, None if groups is None else groups[0], found.unit)

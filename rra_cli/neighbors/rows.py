@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rra_cli.neighbors.arguments import as_array
 from rra_cli.neighbors.graph import InputError
 from rra_cli.neighbors.threads import over_rows
 
@@ -28,9 +29,10 @@ _COPIED = 128  # rows at a time, of which the cache holds some thousand columns
 def as_matrix(activations: ArrayLike, what: str = "activations") -> NDArray[Any]:
     """The activations as a real `(n, features)` array, memory maps left on disk.
 
-    Raises `InputError` for anything that is not 2-D, not real numbers of at most 64 bits, or empty.
+    Lists and torch tensors are taken as well. Raises `InputError` for anything that is not 2-D, not real numbers of at
+    most 64 bits, empty, or masked.
     """
-    data = activations if isinstance(activations, np.ndarray) else np.asarray(activations)
+    data = as_array(activations, what)
     if data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
         raise InputError(
             f"{what} must be real numbers (float16, float32, float64 or integers), got dtype {data.dtype}",

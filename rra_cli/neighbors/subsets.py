@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.resources import free_memory
-from rra_cli.neighbors.arguments import as_count, resolve_device
+from rra_cli.neighbors.arguments import as_count, resolve_device, workspace
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.resume import BlockStore, fingerprint
 from rra_cli.neighbors.rows import Rows, Scan, as_matrix, groups_of_duplicates, scan
@@ -31,7 +30,7 @@ def exact_subset_graphs(
     *,
     order: ArrayLike | None = None,
     device: str = "cpu",
-    memory: int | None = None,
+    memory: int | str | None = None,
     progress: Progress = silent,
     work: Path | None = None,
 ) -> list[NeighborGraph]:
@@ -51,7 +50,7 @@ def exact_subset_graphs(
     counts = _checked_sizes(sizes, len(data) if ids is None else len(ids))
     reaches = _checked_ks(k, counts)
     target = resolve_device(device)
-    budget = free_memory() // 4 if memory is None else as_count(memory, "memory")
+    budget = workspace(memory)
     if target.type != "cpu":
         from rra_cli.neighbors.exact import exact_neighbors
 
@@ -77,6 +76,8 @@ def _checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
 
 
 def _checked_sizes(sizes: Sequence[int], available: int) -> list[int]:
+    if not isinstance(sizes, Sequence | np.ndarray):
+        raise InputError(f"sizes must be a list of numbers of samples, got {sizes!r}", f"give sizes=[{sizes}]")
     counts = [as_count(size, "a subset's size") for size in sizes]
     if not counts or any(a >= b for a, b in pairwise(counts)):
         raise InputError(f"sizes must be at least one and ascend, got {counts}", "give each size once, smallest first")
@@ -165,14 +166,11 @@ def _graphs(
 def _stores(
     work: Path | None, references: Rows, scans: list[Scan], cuts: list[int], reaches: list[int]
 ) -> list[BlockStore] | None:
-    """Where the graph of every subset is kept while the search goes on; None where it is short."""
+    """Where the graph of every subset is kept while the search goes on."""
     if work is None:
         return None
-    stores = []
-    for part, cut, reach in zip(scans, cuts, reaches, strict=True):
-        name = fingerprint(part.hashes, scans[-1].hashes, "nested", cuts, reaches, cut, reach, references.features)
-        store = BlockStore.for_search(work, name, len(references), len(references), references.features)
-        if store is None:
-            return None
-        stores.append(store)
-    return stores
+    whole, shape = scans[-1].hashes, (cuts, reaches)
+    return [
+        BlockStore(work, fingerprint(part.hashes, whole, "nested", *shape, cut, reach, references.features))
+        for part, cut, reach in zip(scans, cuts, reaches, strict=True)
+    ]

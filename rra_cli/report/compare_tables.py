@@ -10,10 +10,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rra_cli.core import files
 from rra_cli.report.frames import text_of
 
 if TYPE_CHECKING:
@@ -53,7 +51,19 @@ TABLES: dict[str, tuple[str, ...]] = {
         *(*_PAIRS, *_SEARCH),
     ),
     # The same of every layer with itself.
-    "nnls_diagonal": ("kind", "group_a", "group_b", *_POINT, "layer", "index", "depth", *_POOL, *_SIZE, *_PAIRS),
+    "nnls_diagonal": (
+        "kind",
+        "group_a",
+        "group_b",
+        *_POINT,
+        "layer",
+        "index",
+        "depth",
+        *_POOL,
+        *_SIZE,
+        *_PAIRS,
+        "chance",
+    ),
     # Differences of those: of two groups, or of a group and its comparison with another.
     "nnls_differences": ("comparison_a", "comparison_b", *_POINT, "layer", "index", *_POOL, *_SIZE, *_TEST),
     # Every pair of models by itself; std_error: over the samples.
@@ -65,6 +75,10 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("x", "y", "over", "group", "checkpoint", "split", "layer", *_POOL, *_SIZE, "n", "r", "p", "low", "high"),
         *("rho", "rho_p", "n_effective", "p_effective", "note"),
     ),
+    # What they are correlations of, where two columns were asked for: a row a run and measured layer.
+    "correlation_points": (
+        *("x", "y", "group", "seed", *_POINT, "layer", "index", *_POOL, *_SIZE, "x_value", "y_value"),
+    ),
     # What was refused, and why.
     "refused": ("quantity", "group_a", "group_b", "split", "reason"),
 }
@@ -73,7 +87,7 @@ WHOLE = frozenset(
 )
 NUMBERS = frozenset(
     {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "std_error", "r", "rho"}
-    | {"rho_p", "n_effective", "p_effective"}
+    | {"rho_p", "n_effective", "p_effective", "x_value", "y_value"}
 )
 # Long lists of pairs, for programs alone.
 PARQUET_ONLY = frozenset({"nnls_models"})
@@ -82,7 +96,7 @@ PARQUET_ONLY = frozenset({"nnls_models"})
 def columns_of(name: str, group_columns: Sequence[str]) -> list[str]:
     """The columns of a table in file order; a setting that has a column's name is called `config.NAME`."""
     columns = list(TABLES[name])
-    if "group" not in columns or name in ("runs", "groups", "correlations"):
+    if "group" not in columns or name not in ("layers", "training"):
         return columns
     own = [column_name(column) for column in group_columns]
     at = columns.index("group") + 1
@@ -117,16 +131,6 @@ def encode_table(frame: pd.DataFrame, name: str) -> dict[str, bytes]:
     if name not in PARQUET_ONLY:
         encoded["csv"] = _csv(frame)
     return encoded
-
-
-def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Writes every table into the folder; returns the paths."""
-    written = []
-    for name, frame in tables.items():
-        for suffix, data in encode_table(frame, name).items():
-            files.write_bytes(folder / f"{name}.{suffix}", data)
-            written.append(folder / f"{name}.{suffix}")
-    return written
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

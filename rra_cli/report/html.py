@@ -37,12 +37,12 @@ def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links:
     sections = [
         ("What was run", _summary(run)),
         ("Warnings", _warnings(run)),
-        ("Plots", _figures([each for each in rendered if each.plot.main])),
+        ("Plots", figures([each for each in rendered if each.plot.main])),
         ("Layers", _layers(run)),
         ("Other data sets", _transfer(run)),
-        ("More plots", _folded("Other checkpoints", [each for each in rendered if not each.plot.main])),
+        ("More plots", folded("Other checkpoints", [each for each in rendered if not each.plot.main])),
         ("How the numbers are defined", _glossary(run)),
-        ("Files", _files(links)),
+        ("Files", file_list(links)),
         ("Settings", _details("Configuration", run.config) + _details("Provenance", run.provenance)),
     ]
     body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>\n" for title, content in sections if content)
@@ -145,14 +145,16 @@ def _figure(rendered: Rendered) -> str:
     )
 
 
-def _figures(rendered: Sequence[Rendered]) -> str:
+def figures(rendered: Sequence[Rendered]) -> str:
+    """The plots side by side; nothing where there are none."""
     return f'<div class="plots">{"".join(map(_figure, rendered))}</div>' if rendered else ""
 
 
-def _folded(summary: str, rendered: Sequence[Rendered]) -> str:
+def folded(summary: str, rendered: Sequence[Rendered]) -> str:
+    """The same behind a line that is clicked; nothing where there are none."""
     if not rendered:
         return ""
-    return f"<details><summary>{escape(summary)}</summary>{_figures(rendered)}</details>"
+    return f"<details><summary>{escape(summary)}</summary>{figures(rendered)}</details>"
 
 
 def _layers(run: Run) -> str:
@@ -234,7 +236,8 @@ def _glossary(run: Run) -> str:
     return f"<dl>{''.join(told)}</dl>" if told else ""
 
 
-def _files(links: Sequence[str]) -> str:
+def file_list(links: Sequence[str]) -> str:
+    """Links to files, relative to the page."""
     items = "".join(f'<li><a href="{quote(link)}">{escape(link)}</a></li>' for link in links)
     return f'<ul class="links">{items}</ul>'
 

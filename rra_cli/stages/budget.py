@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rra_cli.core.store import Store
+from rra_cli.neighbors import cost_model
+from rra_cli.neighbors.arguments import workspace
+from rra_cli.neighbors.threads import thread_count
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.layout import Layout, Walk
@@ -29,6 +33,28 @@ def missing_stages(layout: Layout, store: Store) -> Missing:
     return found
 
 
+def estimates(missing: Missing, layout: Layout) -> dict[tuple[str, str], Cost]:
+    """What each of them takes with the threads and in the memory that the run has.
+
+    What a process spends once before the first work of a kind is added to the first that needs it.
+    """
+    experiment, found, spent = layout.experiment, dict[tuple[str, str], Cost](), set[str]()
+    share = cost_model.THREADS / (experiment.runtime.threads or thread_count())
+    memory = workspace(experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes)
+    for stage in layout.stages:
+        if stage.unit not in missing or stage.unit in found:
+            continue
+        cost = missing[stage.unit].cost()
+        once = sum(seconds for what, seconds in cost.once.items() if what not in spent)
+        spent.update(cost.once)
+        found[stage.unit] = replace(
+            cost,
+            seconds=cost.seconds + once + cost.threaded * (share - 1),
+            memory_bytes=cost.memory_bytes - max(0, cost.blocks - memory),
+        )
+    return found
+
+
 def total(missing: Missing, layout: Layout, store: Store) -> Cost:
     """Seconds of all of it, memory of the largest stage, and the peak of what is added to the disk.
 
@@ -36,7 +62,7 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
     are gone before the next begins. What unfinished work holds on the disk already is not needed again. The shards of
     a graph lie beside it while they are merged.
     """
-    costs = [stage.cost() for stage in missing.values()]
+    costs = estimates(missing, layout).values()
     captures = [stage for stage in missing.values() if isinstance(stage, LayerCapture)]
     others = [stage for stage in missing.values() if not isinstance(stage, LayerCapture)]
     rest = sum(stage.cost().disk_bytes for stage in others) - _held(others, store)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
+from rra_cli.core.numba_threads import usable_cores
 from rra_cli.methods.method import Batch, Objective
-from rra_cli.neighbors.cost_model import exact_bytes, exact_seconds, nn_descent_bytes, nn_descent_seconds
+from rra_cli.neighbors import cost_model
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.stage import Cost
 
@@ -64,14 +65,28 @@ def capture(stage: LayerCapture) -> Cost:
 
 
 def graph(stage: GraphStage) -> Cost:
-    """The search by the engine that was chosen for the layer, on the CPU of the committed figures."""
+    """The search by the engine that was chosen for the layer, on the CPU of the committed figures.
+
+    Descent runs in n_jobs threads whatever the run has, as far as there are cores.
+    """
     n, d, k = stage.point.n_samples, stage.source.n_features, stage.k
-    if isinstance(stage.engine, PynndescentEngine):
-        seconds = nn_descent_seconds(n, d, k, n_neighbors=stage.engine.n_neighbors, compiled=True)
-        memory = nn_descent_bytes(n, d, k, n_neighbors=stage.engine.n_neighbors)
-    else:
-        seconds, memory = exact_seconds(n, d, k), exact_bytes(n, d, k)
-    return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=n * k * 12)
+    engine, once = stage.engine, {"compiled code": cost_model.KERNEL_LOAD}
+    if isinstance(engine, PynndescentEngine):
+        seconds = cost_model.nn_descent_seconds(n, d, k, n_neighbors=engine.n_neighbors, compiled=True)
+        seconds *= cost_model.THREADS / min(engine.n_jobs, usable_cores())
+        memory = cost_model.nn_descent_bytes(n, d, k, n_neighbors=engine.n_neighbors)
+        once["pynndescent"] = cost_model.DESCENT_COMPILE
+        return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=n * k * 12, once=once)
+    shards = stage.shards.count
+    seconds, memory = cost_model.exact_seconds(n, d, k, shards=shards), cost_model.exact_bytes(n, d, k)
+    return Cost(
+        seconds=seconds,
+        memory_bytes=memory,
+        disk_bytes=n * k * 12,
+        threaded=seconds - shards * cost_model.EXACT_START,
+        blocks=memory - cost_model.graph_bytes(n, k),
+        once=once,
+    )
 
 
 def reading(n: int, d: int) -> Cost:

@@ -65,11 +65,11 @@ class GraphStage(Stage):
     def claims(self) -> Sequence[Spec]:
         return (self.point.graph,) if self.shards.count == 1 else (self.point.graph, *self.shards.claims)
 
-    def find(self, store: Store) -> Artifact | None:
-        """The smallest stored graph that holds k neighbours."""
+    def find(self, store: Store, *, in_full: bool = False) -> Artifact | None:
+        """The smallest stored graph that holds k neighbours. in_full: see `Store.find`."""
         for k in sorted(int(entry.removeprefix("k=")) for entry in store.entries(self.point.graph)):
             if k == self.k or (k > self.k and self.engine.prefix_stable):
-                artifact = store.find(self.point.graph, f"k={k}")
+                artifact = store.find(self.point.graph, f"k={k}", in_full=in_full)
                 if artifact is not None:
                     return artifact
         return None
@@ -140,8 +140,7 @@ class GraphStage(Stage):
         if self.start is None:
             return self.engine.search
         assert isinstance(self.engine, PynndescentEngine)
-        ensure(self.start, context)
-        return partial(self.engine.search_from, self.start.load(context.store, self.k)[0])
+        return partial(self.engine.search_from, self.start.read(context, self.k)[0])
 
     @contextmanager
     def opened(self, context: Context, work: Path) -> Iterator[tuple[NDArray[np.floating], str]]:
@@ -170,10 +169,23 @@ class GraphStage(Stage):
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def read(self, context: Context, k: int) -> tuple[NeighborGraph | None, str, int]:
+        """What `load` gives, for what is made from it: a graph that turns out to be damaged is built again before."""
+        ensure(self, context)
+        try:
+            return self.load(context.store, k)
+        except ArtifactGoneError:
+            ensure(self, context)
+            return self.load(context.store, k)
+
     def load(self, store: Store, k: int) -> tuple[NeighborGraph | None, str, int]:
-        """The graph of k neighbours, or None with the reason why there is none; and the layer's number of features."""
-        artifact = self.find(store)
-        assert artifact is not None, "the graph was ensured before it is read"
+        """The graph of k neighbours, or None with the reason why there is none; and the layer's number of features.
+
+        Raises `ArtifactGoneError` where it is not there, or was moved aside, since a byte is not what was published.
+        """
+        artifact = self.find(store, in_full=True)
+        if artifact is None:
+            raise ArtifactGoneError(f"{self.title} is not in the store (any more)", "run the same command again")
         n_features = int(artifact.details["n_features"])
         reason = unavailable(artifact.path)
         return (None, reason, n_features) if reason else (load_graph(artifact.path, k), "", n_features)

@@ -63,7 +63,7 @@ class Measurement(Stage, ABC):
         return (self.spec,)
 
     def done(self, store: Store) -> bool:
-        return store.find(self.spec) is not None
+        return store.find(self.spec, in_full=True) is not None
 
     def load(self, store: Store) -> list[Measured]:
         """The stored results."""
@@ -148,7 +148,7 @@ class LayerMeasure(Measure):
         graph, activations, reason = None, None, ""
         search: dict[str, Any] = {"engine": "", "recall": None}
         if "graph" in self.metric.inputs:
-            graph, reason, _ = stage.load(context.store, self.k)
+            graph, reason, _ = stage.read(context, self.k)
             search["engine"] = stage.engine.name if graph is None else graph.engine
             search["recall"] = None if graph is None else graph.recall
         if not reason and "activations" in self.metric.inputs:
@@ -181,7 +181,7 @@ class PairMeasure(Measure):
         super().__init__(key, graphs, k, NO_LABELS, per_sample)
 
     def measure(self, context: Context, folder: Path) -> list[Measured]:
-        loaded = [graph.load(context.store, self.k) for graph in self.graphs]
+        loaded = [graph.read(context, self.k) for graph in self.graphs]
         usable = [place for place, (graph, _, _) in enumerate(loaded) if graph is not None]
         found = self.metric.measure([LayerData(graph, None) for graph, _, _ in loaded if graph is not None])
         pairs = {(usable[a], usable[b]): estimate for (a, b), estimate in found.items()}

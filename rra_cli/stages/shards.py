@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,9 +92,9 @@ class Shards:
         start, stop = self.rows(shard)
         return f"{self.graph.title}, shard {shard} of {self.count} (rows {start} to {stop - 1})"
 
-    def find(self, store: Store, shard: int) -> Artifact | None:
+    def find(self, store: Store, shard: int, *, in_full: bool = False) -> Artifact | None:
         """The published shard."""
-        return store.find(self.spec, self._entry(shard))
+        return store.find(self.spec, self._entry(shard), in_full=in_full)
 
     def build(self, context: Context) -> bool:
         """Builds what is missing and nobody else builds, and waits for the rest, or for the graph itself.
@@ -152,11 +153,15 @@ class Shards:
     def merge(self, store: Store, out: Path, progress: Progress) -> None:
         """Writes the graph into `out`, which is made, in the bytes of an unsharded search.
 
-        Raises `ArtifactGoneError` where a shard is not there (any more): build it and merge again.
+        Raises `ArtifactGoneError` where a shard is not there (any more), or was moved aside, since a byte of it is not
+        what was published: build it and merge again.
         """
-        n, k = self.graph.point.n_samples, self.graph.k
-        files.write_stacked(out / "indices.npy", self._parts(store, "indices.npy", progress), n, k, self._id_type)
-        distances = self._parts(store, "distances.npy", progress)
+        n, k, shards = self.graph.point.n_samples, self.graph.k, []
+        for shard in range(self.count):
+            progress(shard, self.count, "checking")
+            shards.append(self._there(store, shard))
+        files.write_stacked(out / "indices.npy", self._parts(shards, "indices.npy", progress), n, k, self._id_type)
+        distances = self._parts(shards, "distances.npy", progress)
         files.write_stacked(out / "distances.npy", distances, n, k, np.dtype(np.float64))
         ids, lengths = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("indices", "distances"))
         save_description(NeighborGraph(ids, lengths, 1.0, n, True, engine=self.graph.engine.name), out)
@@ -173,17 +178,17 @@ class Shards:
         return [shard for shard in range(self.count) if self.find(store, shard) is None]
 
     def _there(self, store: Store, shard: int) -> Artifact:
-        artifact = self.find(store, shard)
+        artifact = self.find(store, shard, in_full=True)
         if artifact is None:
             raise ArtifactGoneError(f"{self.title(shard)} was removed", "run the same command again")
         return artifact
 
-    def _parts(self, store: Store, name: str, progress: Progress) -> Iterator[NDArray[Any]]:
+    def _parts(self, shards: Sequence[Artifact], name: str, progress: Progress) -> Iterator[NDArray[Any]]:
         """Blocks of rows of all shards in their order, mapped."""
         step = max(1, _MERGED_AT_ONCE // self.graph.k)
-        for shard in range(self.count):
-            progress(shard, self.count, name.removesuffix(".npy"))
-            part = self._there(store, shard).read_array(name)
+        for at, shard in enumerate(shards):
+            progress(at, self.count, name.removesuffix(".npy"))
+            part = shard.read_array(name)
             for start in range(0, len(part), step):
                 yield part[start : start + step]
         progress(self.count, self.count, "")
@@ -224,5 +229,10 @@ class ShardStage(Stage):
             self.graph.build(context)  # which says why there is no graph
 
     def cost(self) -> Cost:
-        whole, count = self.graph.cost(), self.graph.shards.count
-        return Cost(whole.seconds / count, whole.memory_bytes, -(-self.graph.shards.n_bytes // count))
+        whole, count = self.graph.cost(), self.graph.shards.count  # of a graph in shards: the time of all of them
+        return replace(
+            whole,
+            seconds=whole.seconds / count,
+            threaded=whole.threaded / count,
+            disk_bytes=-(-self.graph.shards.n_bytes // count),
+        )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rra_cli.core.artifact import Artifact
@@ -17,11 +17,19 @@ State = Literal["cached", "missing", "stale", "not needed"]
 
 @dataclass(frozen=True)
 class Cost:
-    """An estimate: seconds of work, bytes of memory at the peak, bytes added to the store (at the peak, of many)."""
+    """An estimate: seconds of work, bytes of memory at the peak, bytes added to the store (at the peak, of many).
+
+    What the machine changes in it: threaded: those of the seconds that are for 4 threads, and that others divide.
+    blocks: those of memory_bytes that a smaller budget lessens. once: seconds that a process spends before the first
+    work of a kind, by what it is; they are not among `seconds`.
+    """
 
     seconds: float = 0.0
     memory_bytes: int = 0
     disk_bytes: int = 0
+    threaded: float = 0.0
+    blocks: int = 0
+    once: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class ToLast(Measurement):
         measured, n = [], len(self.graphs) // 2
         for a in range(n):
             (one, reason, _), (other, other_reason, _) = (
-                self.graphs[place].load(context.store, self.k) for place in (a, n + a)
+                self.graphs[place].read(context, self.k) for place in (a, n + a)
             )
             if one is None or other is None:
                 estimate = Estimate(float("nan"), reason=reason or other_reason)

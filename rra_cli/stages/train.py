@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rra_cli.core.artifact import Artifact
+from rra_cli.core.artifact import Artifact, ArtifactGoneError
 from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import derive_seed
 from rra_cli.core.signals import deferred
@@ -229,17 +229,27 @@ class TrainStage(Stage):
         """The encoder with the weights of that checkpoint."""
         from rra_cli.training.checkpoint import load_encoder
 
-        artifact = store.find(self.spec, checkpoint.entry)
-        assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
-        return load_encoder(self.model, self.images.dataset.input_shape, self.n_outputs, artifact.file("weights.pt"))
+        path = self._kept(store, checkpoint).file("weights.pt")
+        return load_encoder(self.model, self.images.dataset.input_shape, self.n_outputs, path)
+
+    def _kept(self, store: Store, checkpoint: Checkpoint) -> Artifact:
+        """That checkpoint, which was ensured; every byte of it is what was published, since results are made from it.
+
+        Raises `ArtifactGoneError` where it is not.
+        """
+        artifact = store.find(self.spec, checkpoint.entry, in_full=True)
+        if artifact is None:
+            raise ArtifactGoneError(
+                f"{checkpoint.entry} of {self.label} is not in the store (any more)",
+                "run the same command again: it trains what is missing",
+            )
+        return artifact
 
     def load_headed(self, store: Store, checkpoint: Checkpoint) -> Headed:
         """The encoder and the method's heads with the weights of that checkpoint, in evaluation mode."""
         import torch
 
-        artifact = store.find(self.spec, checkpoint.entry)
-        assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
-        heads, path = self.fresh_heads(), artifact.file("heads.pt")
+        heads, path = self.fresh_heads(), self._kept(store, checkpoint).file("heads.pt")
         try:
             torch.nn.ModuleDict(heads).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:

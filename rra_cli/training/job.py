@@ -61,6 +61,15 @@ def begin(job: TrainingJob, device: str, steps_per_epoch: int) -> Training:
     return Training(module, objective, optimizer, schedule, representation=encoder.representation_module)
 
 
+def compiled(module: torch.nn.Module) -> Any:
+    """The network compiled by torch, afresh.
+
+    What torch has compiled for an equal network before does not know of hooks in this one (`models/tap.py`).
+    """
+    torch.compiler.reset()
+    return torch.compile(module)
+
+
 def _placed(module: Any, device: str) -> Any:
     """On the device, its convolutions channels last in memory."""
     return module.to(device=device, memory_format=torch.channels_last)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,7 @@ from rra_cli.training.batches import Resident, draw_batch, epoch_order, epoch_st
 from rra_cli.training.checkpoint import resume, share
 from rra_cli.training.collapse import new_warnings
 from rra_cli.training.determinism import deterministic
-from rra_cli.training.job import TrainingJob, begin
+from rra_cli.training.job import TrainingJob, begin, compiled
 from rra_cli.training.keeping import BEST, HISTORY, Keeper
 from rra_cli.training.lines import Observer
 from rra_cli.training.ranks import Ranks
@@ -67,7 +66,7 @@ def run_training(
         training = resume(work, device, job.identity, first_wanted, fresh, warn) if ranks.is_first else fresh()
         share(training, ranks)
         encoder, objective, optimizer = training.encoder, training.objective, training.optimizer
-        network: Any = torch.compile(encoder) if method.compile else encoder
+        network = compiled(encoder) if method.compile else encoder
         observer = Observer(job, train)
         keeper = Keeper(job, training, work, device, entries, publish, progress, total, save_every, stop, ranks)
 

@@ -55,7 +55,9 @@ def imported_by(*arguments: str, cwd: Path, within: float) -> set[str]:
 
 
 # The promise is 0.3 s for help; the bound is wide because tests share the machine with others.
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["completion", "bash"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["compare", "--help"], ["completion", "bash"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert not imported_by(*arguments, cwd=tmp_path, within=1.0) & (HEAVY | {"numpy", "rich", "yaml", "omegaconf"})
 
@@ -86,7 +88,7 @@ LAYERS = [
     {"metrics"},
     {"training", "activations", "report"},
     {"config"},
-    {"stages"},
+    {"stages", "comparison"},
     {"pipeline"},
     {"console"},
     {"cli"},

@@ -103,7 +103,8 @@ MEMORY = 200_000
 @pytest.fixture
 def keeps_short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks are kept of any search, not only of those of more than a minute."""
-    monkeypatch.setattr(resume, "RESUME_FROM", 0)
+    monkeypatch.setattr(resume, "EVERY", 0)
+    monkeypatch.setattr(resume, "SHARE", np.inf)
 
 
 def interrupted(x: Array, k: int, work: Path, stop_at: float = 0.5, **options: object) -> None:

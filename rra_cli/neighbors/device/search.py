@@ -157,7 +157,7 @@ class _Run:
     def run(self, progress: Progress, store: BlockStore | None) -> None:
         n, work = len(self.indices), self.passes.work
         # Small results stay on the device to the end, so that nothing in between waits for the host.
-        at_end = store is None and 64 * self.indices.size <= work.size
+        at_end = 64 * self.indices.size <= work.size
         waiting: list[tuple[slice, Decided]] = []
         at = 0
         while at < n:
@@ -171,9 +171,10 @@ class _Run:
                 rows, decided = work.run(partial(self.block, at, stop))
                 stop = rows.stop
                 waiting.append((rows, decided))
-                if not at_end:
+                lasting = store is not None and store.clock.lasting
+                if lasting or not at_end:
                     self.settle(waiting)
-                if store is not None:
+                if store is not None and lasting:
                     store.save(at, self.indices[at:stop], self.distances[at:stop])
             at = stop
             progress(at, n, "")

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.resume import Snapshots
 from rra_cli.neighbors.rows import Found, Rows
-from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.threads import over_rows, thread_count
 from rra_cli.neighbors.tiles.dense_kernels import TILE, add_all_squares
 from rra_cli.neighbors.tiles.direct import UNDERFLOW, distance_in_own_scale, unit_of
 from rra_cli.neighbors.tiles.order_kernels import take_nearest_of_all, take_roots
 
 _NAME = np.frombuffer(b"all pairs", np.uint8)
 _COPY = 1 << 28  # bytes of columns that are copied at a time; more do not make it faster
+# Differences a thread makes between two states that can be kept, 6 s; but never fewer columns than these at a time,
+# since all sums are read and written for them.
+_LONGEST, _COLUMNS = 1e11, 256
 BYTES = 16  # of memory for a pair, at most
 
 
@@ -69,12 +72,13 @@ def _sums(
     n, m, features = len(queries), len(references), references.features
     done, sums = 0, np.zeros((n, m))
     kept = None if snapshots is None else snapshots.restore()
-    if kept is not None and np.array_equal(kept[1][0], _NAME) and kept[1][1].shape == sums.shape:
-        done, sums = kept[0], kept[1][1]
+    if kept is not None and np.array_equal(kept[0], _NAME) and kept[2].shape == sums.shape:
+        done, sums = int(kept[1]), kept[2]
     tiles, unit = _tiles(n, m, offset), unit_of(features)
     each = 8 * unit * (m + (0 if offset is not None else n))
     room = memory // 4 if isinstance(references.data, np.memmap) else min(memory // 4, _COPY)
     stretch = unit * max(1, room // each)
+    step = unit * max(1, max(_COLUMNS, int(_LONGEST * thread_count() / (n * m))) // unit)
     left: NDArray[Any] | None = None
     right: NDArray[Any] | None = None
     for begin in range(done, features, stretch):
@@ -84,14 +88,17 @@ def _sums(
             mine = left = queries.slabs(begin, end, unit, out=left)
         else:
             mine = right[:, offset : offset + n]
-        now = tiles.copy()
-        if end < features:
-            now[:, 3] = -1  # only the whole sums are copied to the pairs the other way round
-        given: tuple[Any, ...] = (mine, right, unit, now, offset or 0, sums)
-        over_rows(partial(add_all_squares, *given), len(now))
-        progress(end, features, "")
-        if snapshots is not None and end < features and snapshots.due(1.0 * n * m * (end - begin)):
-            snapshots.keep([_NAME, sums], end)
+        for at in range(begin, end, step):
+            stop = min(end, at + step)
+            now = tiles.copy()
+            if stop < features:
+                now[:, 3] = -1  # only the whole sums are copied to the pairs the other way round
+            part = slice((at - begin) // unit, -(-(stop - begin) // unit))
+            given: tuple[Any, ...] = (mine[part], right[part], unit, now, offset or 0, sums)
+            over_rows(partial(add_all_squares, *given), len(now))
+            progress(stop, features, "")
+            if snapshots is not None and stop < features and snapshots.due:
+                snapshots.keep([_NAME, np.array(stop), sums])
     return sums
 
 

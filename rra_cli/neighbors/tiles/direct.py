@@ -114,11 +114,9 @@ def _sums(
 ) -> NDArray[np.float64]:
     done, sums = 0, np.zeros(len(pairs.ids))
     if snapshots is not None:
-        # Another precision leaves other candidates, and their sums cannot be gone on with.
-        same = np.frombuffer(fingerprint(pairs.starts, pairs.ids).encode(), np.uint8)
         kept = snapshots.restore()
-        if kept is not None and np.array_equal(kept[1][0], same):
-            done, sums = kept[0], kept[1][1]
+        if kept is not None and np.array_equal(kept[0], _name_of(pairs)):
+            done, sums = int(kept[1]), kept[2]
     used = np.zeros(len(references), bool)
     used[pairs.ids] = True
     apart = offset is None or int(used.sum()) + len(pairs) < len(references)
@@ -140,14 +138,20 @@ def _sums(
     for begin in range(done, features, stretch):
         end = min(features, begin + stretch)
         held = [side.read(begin, end, width, out) for side, out in zip(sides, held, strict=True)]
-        for parts in zip(*(slabs for slabs in held if slabs is not None), strict=True):
+        read = zip(*(slabs for slabs in held if slabs is not None), strict=True)
+        for at, parts in zip(range(begin, end, width), read, strict=True):
             left = parts[0] if len(parts) > 1 or offset is None else parts[0][offset : offset + len(pairs)]
             given: tuple[Any, ...] = (left, parts[-1], unit, pairs.starts, ids, sums)
             over_rows(partial(add_squares, *given), len(pairs))
-        progress(end, features, "")
-        if snapshots is not None and snapshots.due(4.0 * len(pairs.ids) * (end - begin)):
-            snapshots.keep([same, sums], end)
+            progress(min(end, at + width), features, "")
+            if snapshots is not None and snapshots.due:
+                snapshots.keep([_name_of(pairs), np.array(min(end, at + width)), sums])
     return sums
+
+
+def _name_of(pairs: Pairs) -> NDArray[np.uint8]:
+    """Another precision leaves other candidates, and their sums cannot be gone on with."""
+    return np.frombuffer(fingerprint(pairs.starts, pairs.ids).encode(), np.uint8)
 
 
 @dataclass(frozen=True)

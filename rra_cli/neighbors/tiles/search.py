@@ -7,6 +7,7 @@ blocks, threads or shards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
 from rra_cli.neighbors.resume import BlockStore, Snapshots
-from rra_cli.neighbors.rows import Found, Rows, blocks
+from rra_cli.neighbors.rows import Found, Rows
 from rra_cli.neighbors.tiles.choice import Plan, choose
 from rra_cli.neighbors.tiles.dense import BYTES, nearest_of_all
 from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.products import Product
 from rra_cli.neighbors.tiles.refine import refine
 from rra_cli.neighbors.tiles.sweep import Sweep
 
@@ -80,10 +82,26 @@ def _part_of(progress: Progress, start: int, stop: int, n: int) -> Progress:
 
     def show(done: int, total: int, note: str = "") -> None:
         nonlocal furthest  # a second precision, for rows that the first left undecided, begins again
-        furthest = max(furthest, start + (stop - start) * done // max(1, total))
+        furthest = max(furthest, min(stop - 1, start + (stop - start) * done // max(1, total)))
         progress(furthest, n, note)
 
     return show
+
+
+def _again(progress: Progress, rows: int, n: int) -> Progress:
+    """That of some of n rows, which another precision left undecided: how far they are stands in the note."""
+
+    def show(done: int, total: int, note: str = "") -> None:
+        progress(done, total, f"{rows} rows once more: {100 * done // max(1, total)} %")
+
+    return progress if rows == n else show
+
+
+def _snapshots(
+    store: BlockStore | None, names: Sequence[str], start: int, stop: int, rows: NDArray[np.int64]
+) -> list[Snapshots]:
+    """Where what is under way for some rows of a block is kept; none without a store."""
+    return [] if store is None else [store.snapshots(name, start, stop, rows) for name in names]
 
 
 def _span(progress: Progress, begin: int, end: int) -> Progress:
@@ -107,58 +125,75 @@ class _Block:
     memory: int
 
     def search(self, plan: Plan, progress: Progress, store: BlockStore | None, start: int) -> Found:
+        """The nearest of all its queries. start: the row of the first one, under which the state is kept."""
         n = len(self.queries)
-        found = np.empty((n, self.k), np.int64), np.empty((n, self.k))
-        pending = np.arange(n)
-        for product in plan.products:
-            block = self if len(pending) == n else self._of(pending)
-            keep = store if block is self else None
-            lists = Lists.empty(len(pending), self.k, len(self.references), product.error(self.references.features))
-            sweep = Sweep(product, block.queries, self.references, block.own, block.offset, self.memory)
-            snapshots = None if keep is None else keep.snapshots("lists", start, start + n)
-            sweep.run(lists, _span(progress, 0, 60), snapshots)
-            pairs, chosen = lists.pairs()
-            del lists, sweep  # their memory is needed for what follows
-            snapshots = None if keep is None else keep.snapshots("sums", start, start + n)
-            if len(chosen) < len(pending):
-                snapshots = None
-            if len(chosen):
-                ids, lengths = block._evaluate(pairs, chosen, _span(progress, 60, 100), snapshots)
-                if len(ids) == n:
-                    return ids, lengths
-                found[0][pending[chosen]], found[1][pending[chosen]] = ids, lengths
-            pending = np.setdiff1d(pending, pending[chosen], assume_unique=True)
+        found, pending = (np.empty((n, self.k), np.int64), np.empty((n, self.k))), np.arange(n)
+        tried: list[str] = []
+        state = None if store is None else store.snapshots("found", start, start + n)
+        kept = None if state is None else state.restore()
+        if kept is not None:
+            tried, pending, found = kept[0].tolist(), kept[1], (kept[2], kept[3])
+
+        def settle(rows: NDArray[np.int64], nearest: Found, parts: Sequence[Snapshots]) -> None:
+            """Takes up what was found; keeps it where it took so long that states on the way were kept."""
+            nonlocal pending
+            found[0][rows], found[1][rows] = nearest
+            pending = np.setdiff1d(pending, rows, assume_unique=True)
+            if state is not None and len(pending) and (state.due or any(part.held for part in parts)):
+                state.keep([np.array(tried, np.str_), pending, *found])
+                for part in parts:
+                    part.drop()
+
+        for product in [product for product in plan.products if product.name not in tried]:
+            rows, tried = pending, [*tried, product.name]
+            parts = _snapshots(store, ("lists", "sums"), start, start + n, rows)
+            chosen, nearest = self._of(rows)._listed(product, _again(progress, len(rows), n), *(parts or (None, None)))
+            if len(chosen) == n:
+                return nearest
+            settle(rows[chosen], nearest, parts)
             if not len(pending):
                 return found
-        each = BYTES * len(self.references)
-        for a, b in blocks(len(pending), max(1, self.memory // 2 // each)):
-            block = self._part(a, b) if len(pending) == n else self._of(pending[a:b])
-            keep = store if len(pending) == n else None
-            snapshots = None if keep is None else keep.snapshots("sums", start + a, start + b)
-            ids, lengths = nearest_of_all(
+        size, left = max(1, self.memory // 2 // (BYTES * len(self.references))), len(pending)
+        while len(pending):
+            rows, done = pending[:size], left - len(pending)
+            parts = _snapshots(store, ("sums",), start, start + n, rows)
+            block = self._of(rows)
+            nearest = nearest_of_all(
                 block.queries,
                 self.references,
                 block.own,
                 self.k,
                 memory=self.memory,
                 offset=block.offset,
-                progress=_span(progress, 100 * a // len(pending), 100 * b // len(pending)),
-                snapshots=snapshots,
+                progress=_span(_again(progress, left, n), 100 * done // left, 100 * (done + len(rows)) // left),
+                snapshots=parts[0] if parts else None,
             )
-            if len(ids) == n:
-                return ids, lengths
-            found[0][pending[a:b]], found[1][pending[a:b]] = ids, lengths
+            if len(rows) == n:
+                return nearest
+            settle(rows, nearest, parts)
         return found
 
     def _of(self, rows: NDArray[np.int64]) -> _Block:
-        """Some of the queries, which are then no longer a range of the references."""
-        if len(rows) == len(self.queries):
-            return self
-        return replace(self, queries=self.queries.take(rows), own=self.own[rows], offset=None)
+        """Some of the queries, ascending; a range of the references still where they follow each other."""
+        first, stop = int(rows[0]), int(rows[-1]) + 1
+        if stop - first > len(rows):
+            return replace(self, queries=self.queries.take(rows), own=self.own[rows], offset=None)
+        offset = None if self.offset is None else self.offset + first
+        return replace(self, queries=self.queries.part(first, stop), own=self.own[first:stop], offset=offset)
 
-    def _part(self, start: int, stop: int) -> _Block:
-        offset = None if self.offset is None else self.offset + start
-        return replace(self, queries=self.queries.part(start, stop), own=self.own[start:stop], offset=offset)
+    def _listed(
+        self, product: Product, progress: Progress, for_lists: Snapshots | None, for_sums: Snapshots | None
+    ) -> tuple[NDArray[np.int64], Found]:
+        """The queries that this precision decides, and their nearest."""
+        error = product.error(self.references.features)
+        lists = Lists.empty(len(self.queries), self.k, len(self.references), error)
+        sweep = Sweep(product, self.queries, self.references, self.own, self.offset, self.memory)
+        sweep.run(lists, _span(progress, 0, 60), for_lists)
+        pairs, chosen = lists.pairs()
+        del lists, sweep  # their memory is needed for what follows
+        if not len(chosen):
+            return chosen, (np.empty((0, self.k), np.int64), np.empty((0, self.k)))
+        return chosen, self._evaluate(pairs, chosen, _span(progress, 60, 100), for_sums)
 
     def _evaluate(
         self, pairs: Pairs, chosen: NDArray[np.int64], progress: Progress, snapshots: Snapshots | None

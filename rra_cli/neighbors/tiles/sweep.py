@@ -24,6 +24,7 @@ from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.products import Panel, Product
 
 _TILE = 4096
+_LONGEST = 2.0**39  # multiply-adds of a tile, times bytes of a number: 13 s in one slow thread
 _STEPS_FROM = 512  # features
 _lists: Any = list_kernels  # mypy does not follow arguments that are handed on as a whole
 _marks: Any = mark_kernels
@@ -59,7 +60,9 @@ class Sweep:
 
     @property
     def tile_rows(self) -> int:
-        rows = max(64, int((self.memory / 64) ** 0.5))
+        """Rows and columns of a tile; of many features fewer, so that each takes seconds even in one thread."""
+        longest = (_LONGEST / (self.references.features * self.product.bytes)) ** 0.5
+        rows = max(64, int(min(longest, (self.memory / 64) ** 0.5)))
         return min(_TILE, 1 << (rows.bit_length() - 1))
 
     def run(
@@ -74,39 +77,50 @@ class Sweep:
         reached: called with a cut as soon as the lists of the queries below it hold all that the references below it
         have to give, and nothing else.
         """
-        steps, features = list(self._steps()), self.references.features
-        work = np.cumsum([0.0, *((b - a) * (d - c) * float(features) for (a, b), (c, d), _ in steps)])
-        # Lists filled by another product, or in another order of steps, cannot be gone on with.
-        same = np.frombuffer(repr((self.product.name, self.panel_rows, self.cuts)).encode(), np.uint8)
+        steps = list(self._steps())
+        work = self._work(steps)
+        # Lists filled by another product, or in another order of tiles, cannot be gone on with.
+        order = (self.product.name, self.panel_rows, self.tile_rows, self.cuts, lists.ids.shape)
+        same = np.frombuffer(repr(order).encode(), np.uint8)
         kept = None if snapshots is None else snapshots.restore()
-        done = 0
-        if kept is not None and np.array_equal(kept[1][0], same):
-            done = kept[0]
-            lists.restore(kept[1][1:])
+        first = skipped = 0
+        if kept is not None and np.array_equal(kept[0], same):
+            first, skipped = kept[1].tolist()
+            lists.restore(kept[2:])
         panels: dict[tuple[str, int, int], Panel] = {}
-        for at in range(done, len(steps)):
+        for at in range(first, len(steps)):
             (a, b), (c, d), within = steps[at]
             left, right = self._panels(panels, *steps[at])
             lists.mine[a:b], lists.theirs[c:d] = left.facts, right.facts
             if within and self.offset is not None:  # lists of the columns name the rows, as references
                 lists.theirs[a + self.offset : b + self.offset] = left.facts
-            for left_part, right_part, both in self._pieces(left, right, within):
-                self._tile(lists, left_part, right_part, both)
-            progress(round(work[at + 1]), round(work[-1]), "")
+            pieces = list(self._pieces(left, right, within))
+            for done in range(skipped + 1, len(pieces) + 1):
+                self._tile(lists, *pieces[done - 1])
+                progress(_so_far(work, at, done / len(pieces)), round(work[-1]), "")
+                if snapshots is not None and snapshots.due:
+                    snapshots.keep([same, np.array([at, done]), *lists.packed()])
+            skipped = 0
             if reached is not None:
                 for cut in self._reached(steps, at):
                     reached(cut)
-            if snapshots is not None and (snapshots.due(work[at + 1] - work[at]) or at + 1 == len(steps)):
-                snapshots.keep([same, *lists.packed()], at + 1)
         lists.shorten()
 
     def tiles(self, progress: Progress = silent) -> Iterator[tuple[Panel, Panel, bool]]:
         """Rounded rows of both sides of every tile, and whether it serves both: its rows and columns share none."""
         steps = list(self._steps())
+        work = self._work(steps)
         panels: dict[tuple[str, int, int], Panel] = {}
         for at, step in enumerate(steps):
-            yield from self._pieces(*self._panels(panels, *step), step[2])
-            progress(at + 1, len(steps), "")
+            pieces = list(self._pieces(*self._panels(panels, *step), step[2]))
+            for done, piece in enumerate(pieces, start=1):
+                yield piece
+                progress(_so_far(work, at, done / len(pieces)), round(work[-1]), "")
+
+    def _work(self, steps: list[Step]) -> NDArray[np.float64]:
+        """Multiply-adds before every step, and of all, `(steps + 1,)`."""
+        features = float(self.references.features)
+        return np.cumsum([0.0, *((b - a) * (d - c) * features for (a, b), (c, d), _ in steps)])
 
     def _steps(self) -> Iterator[Step]:
         """(query rows, reference rows, whether the references are queries too and both sides are served)."""
@@ -207,3 +221,8 @@ class Sweep:
 def _blocks_of(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """`blocks` of start..stop."""
     return ((start + a, start + b) for a, b in blocks(stop - start, size))
+
+
+def _so_far(work: NDArray[np.float64], at: int, part: float) -> int:
+    """Multiply-adds that are done after this part of step `at`."""
+    return round(work[at] + part * (work[at + 1] - work[at]))

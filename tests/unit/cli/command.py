@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rra_cli import __version__
 from rra_cli.__main__ import main
 from rra_cli.config.experiment import Experiment
 from rra_cli.core.progress import Reporter
@@ -31,6 +32,7 @@ class FakePipeline:
             with reporter.task("fake work") as progress:
                 progress(1, 1, "")
             self.act(experiment, folder)
+            run_dir.write_provenance({"packages": {"rra": __version__}, "argv": ["rra", "run", "fake"]})
             write_layers(folder / "tables" / "layers.csv")
             run_dir.status("done")
 
@@ -53,6 +55,11 @@ class Command:
     def folders(self) -> list[Path]:
         """The dated folders that were made."""
         return sorted(self.outputs.glob("*-*-*/*"))
+
+    @property
+    def sweeps(self) -> list[Path]:
+        """The folders of sweeps that were made."""
+        return sorted(self.outputs.glob("sweeps/*"))
 
 
 def write_layers(path: Path) -> None:

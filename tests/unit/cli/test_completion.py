@@ -49,6 +49,8 @@ def test_commands() -> None:
         ("rra ls mod", ["model "]),
         ("rra completion z", ["zsh "]),
         ("rra doctor --s", ["--store "]),
+        ("rra gc --d", ["--dry-run "]),
+        ("rra gc --older-than ", []),
         ("rra run nosuch.x", []),
         ("rra run model.nosuch=", []),
         ("rra nosuch x", []),

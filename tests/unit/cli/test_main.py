@@ -10,19 +10,20 @@ import pytest
 from command import Command, FakePipeline
 
 from rra_cli import __version__
+from rra_cli.cli import COMMANDS
 from rra_cli.errors import UserError
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
 def test_help_names_every_command(arguments: list[str], rra: Command) -> None:
     assert rra(*arguments) == 0
-    for command in ("run", "plan", "ls", "report", "doctor", "completion"):
+    for command in ("run", "plan", "status", "job", "ls", "report", "doctor", "completion"):
         assert f"  {command} " in rra.out
-    for later in ("status", "compare", "gc"):
+    for later in ("compare", "gc"):
         assert f"  {later} " not in rra.out
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "ls", "report", "doctor", "completion"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "job", "ls", "report", "doctor", "completion"])
 def test_every_command_has_help(command: str, rra: Command) -> None:
     assert rra(command, "--help") == 0
     assert rra.out.startswith(f"rra {command}: ")

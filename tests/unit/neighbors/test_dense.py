@@ -165,7 +165,8 @@ class Stop(Exception):
 
 
 def test_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "SNAPSHOT_EVERY", 0)
+    monkeypatch.setattr(resume, "EVERY", 0)
+    monkeypatch.setattr(resume, "SHARE", np.inf)
     x, own, calls = gaussian(140, 900), np.arange(140), list[int]()
     add = dense.add_all_squares
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rra_cli.errors import UserError
-from rra_cli.neighbors import exact_neighbors
+from rra_cli.neighbors import exact_neighbors, resume
 from rra_cli.neighbors.device import memory as device_memory
 from rra_cli.neighbors.device import passes as device_passes
 from rra_cli.neighbors.device import precision as device_precision
@@ -536,6 +536,7 @@ class Interrupted(Exception):
 
 
 def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "EVERY", 0)
     x, store = gaussian(600, 5), BlockStore(tmp_path, "name")
     steps: list[tuple[int, int]] = []
 
@@ -548,7 +549,7 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
         search(x, 2, memory=2_000_000, progress=stop_half_way, store=store)
     assert [done for done, _ in steps] == sorted({done for done, _ in steps})
     assert {total for _, total in steps} == {600}
-    kept = sorted(tmp_path.glob("rows_*.npy"))
+    kept = sorted(tmp_path.glob("rows_*.state"))
     assert len(kept) == len(steps)
     kept[1].unlink()  # and a gap between the kept ones
     searched: list[slice] = []
@@ -567,8 +568,9 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
     assert searched == []
 
 
-def test_kept_blocks_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_kept_blocks_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control of the test above: what lies in the store is what comes back."""
+    monkeypatch.setattr(resume, "EVERY", 0)
     store = BlockStore(tmp_path, "name")
     store.save(0, np.zeros((10, 2), np.int64), np.full((10, 2), 5.0))
     assert (search(gaussian(60, 5), 2, store=store)[1][:10] == 5.0).all()

@@ -258,7 +258,7 @@ def test_errors() -> None:
     x = gaussian(20, 3)
     with pytest.raises(UserError, match="k is 20, but 20 samples have 19 others each"):
         approximate_neighbors(x, 20)
-    with pytest.raises(UserError, match="n_jobs must be a whole number of at least 1, got -1"):
+    with pytest.raises(UserError, match="n_jobs is -1; it must be a whole number of at least 1"):
         approximate_neighbors(x, 3, n_jobs=-1)
     for field, value in {
         "seed": -1,

@@ -168,8 +168,8 @@ class _Stop(Exception):
 
 def test_interrupted_pass_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is finished is not searched again: neither tiles nor subsets; a damaged file is made good."""
-    monkeypatch.setattr(resume, "RESUME_FROM", 0)
-    monkeypatch.setattr(resume, "SNAPSHOT_EVERY", 0)
+    monkeypatch.setattr(resume, "EVERY", 0)
+    monkeypatch.setattr(resume, "SHARE", np.inf)
     monkeypatch.setattr(nested, "choose", lambda *_: INT8)
     x, sizes, tiles, evaluated = gaussian(400, 6), [100, 200, 400], [0], list[int]()
     tile, evaluate = Sweep._tile, nested.NestedSearch._evaluate
@@ -199,7 +199,7 @@ def test_interrupted_pass_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert evaluated == [0, 1]
     before, tiles[0] = tiles[0], 0
     # The graph of the first subset is lost meanwhile.
-    first = next(path for path in tmp_path.glob("rows_*") if path.name.endswith("_000000000_000000100.npy"))
+    first = next(path for path in tmp_path.glob("rows_*") if path.name.endswith("_000000000_000000100.state"))
     first.write_bytes(b"damaged")
     again = exact_subset_graphs(x, 7, sizes, memory=memory, work=tmp_path)
     assert 0 < tiles[0] < all_tiles

@@ -1,6 +1,6 @@
 """Trains with two Gloo processes and with one, on digits, and prints how far their weights lie apart.
 
-Run by test_ranks.py in a process of its own, which imports torch once and forks.
+Run by test_training_ranks.py in a process of its own, which imports torch once and forks.
 """
 
 from __future__ import annotations

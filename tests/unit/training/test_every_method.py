@@ -6,6 +6,7 @@ import io
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_jobs import Noise, Store, job, tiny, trained_methods
+from training_jobs import Dropped, Noise, Store, job, tiny, trained_methods
 
 from rra_cli.data.augment import NoAugment
 from rra_cli.errors import UserError
@@ -235,3 +236,17 @@ def test_accumulated_steps_are_resumed_at_their_beginning(name: str, tmp_path: P
         run(of(name, watch, accumulate=2), tmp_path, save_every=0.0)
     assert torch.load(tmp_path / "work" / NEWEST, weights_only=True)["running"]["step"] % 2 == 0
     assert run(of(name, accumulate=2), tmp_path) == whole
+
+
+# compile
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_network_trains_to_the_same_weights_but_for_rounding(tmp_path: Path) -> None:
+    """One after the other in one process, as in a sweep; the last one listens to a layer by a hook."""
+    for name in ("supervised", "simclr", "triplet_entropy"):
+        jobs = [replace(of(name, compile=flag), model=Dropped(dropout=0.0)) for flag in (False, True)]
+        both = [weights(one, tmp_path / name / str(number)) for number, one in enumerate(jobs)]
+        assert furthest(*both) < 1e-5

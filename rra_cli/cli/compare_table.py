@@ -1,0 +1,62 @@
+"""What a comparison found, on one screen: a row a group, its last layer, and what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rra_cli.console import make_table
+from rra_cli.report.compare_view import View
+from rra_cli.report.style import number
+
+
+def group_table(view: View) -> Any:
+    """A row a group: runs, accuracy, every metric at the last layer, and how far its models agree there."""
+    split = _split(view)
+    rows = view.main_rows(view.frames["layers"])
+    rows = rows[(rows["split"] == split) & (rows["transfer"] == "") & (rows["subset"] == 0)]
+    metrics = list(dict.fromkeys(rows["metric"]))
+    accuracy = f"{split}_accuracy"
+    training = view.frames["training"]
+    shows_accuracy = bool((training["metric"] == accuracy).any())
+    diagonal = view.frames["nnls_diagonal"]
+    shows_nnls = bool((diagonal["kind"] == "within").any())
+    header = ["group", "last layer", "runs", *(["accuracy"] if shows_accuracy else []), *metrics]
+    body = []
+    for group in view.groups:
+        own = rows[rows["group"] == group]
+        last = own[own["index"] == own["index"].max()]
+        layer = str(last["layer"].iloc[0]) if len(last) else ""
+        cells = [_summary(last[last["metric"] == metric]) for metric in metrics]
+        if shows_accuracy:
+            logged = training[(training["group"] == group) & (training["metric"] == accuracy)]
+            cells.insert(0, _summary(logged.sort_values("epoch").tail(1)))
+        if shows_nnls:
+            same = (diagonal["kind"] == "within") & (diagonal["group_a"] == group) & (diagonal["split"] == split)
+            same &= (diagonal["layer"] == layer) & (diagonal["checkpoint"] == view.mains[group])
+            cells.append(_summary(diagonal[same]))
+        runs = view.frames["runs"]
+        body.append([group, layer, int(((runs["group"] == group) & (runs["used"] == "yes")).sum()), *cells])
+    if shows_nnls:
+        header.append("NNLS between seeds")
+    return make_table(f"{split}: mean ± sd over the seeds", header, body, text_columns=2)
+
+
+def refusals(view: View) -> Iterator[str]:
+    """A line a refusal."""
+    for row in view.frames["refused"].to_dict("records"):
+        groups = " and ".join(dict.fromkeys(filter(None, (row["group_a"], row["group_b"]))))
+        where = f", {row['split']}" if row["split"] else ""
+        yield f"refused: {row['quantity']} of {groups}{where}: {row['reason']}"
+
+
+def _split(view: View) -> str:
+    splits = view.splits(view.frames["layers"])
+    return "test" if "test" in splits else splits[0]
+
+
+def _summary(rows: Any) -> str:
+    if not len(rows) or rows["mean"].isna().all():
+        return "–"
+    first = rows.iloc[0]
+    return number(float(first["mean"])) + ("" if first["sd"] != first["sd"] else f" ± {number(float(first['sd']), 2)}")

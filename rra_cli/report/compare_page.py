@@ -1,0 +1,172 @@
+"""The report of a comparison: one HTML file without scripts and without anything loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from rra_cli.report.compare_view import View
+from rra_cli.report.html import Rendered, figures, file_list, folded
+from rra_cli.report.page import PAGE
+from rra_cli.report.style import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_ROWS = 60
+
+
+def comparison_html(view: View, rendered: Sequence[Rendered], links: Sequence[str]) -> str:
+    """The whole page; every text that comes from outside is escaped."""
+    sections = [
+        ("What is compared", _groups(view)),
+        ("Left out and refused", _refused(view)),
+        ("Plots", figures([each for each in rendered if each.plot.main])),
+        ("Layers", _layers(view)),
+        ("Layers in other models", _diagonal(view)),
+        ("Correlations", _correlations(view)),
+        ("More plots", folded("Other splits, checkpoints and groups", [e for e in rendered if not e.plot.main])),
+        ("How the numbers are made", _method(view)),
+        ("Files", file_list(links)),
+    ]
+    body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>\n" for title, content in sections if content)
+    return PAGE.substitute(title=escape(view.title), folder="", body=body)
+
+
+def _groups(view: View) -> str:
+    runs = view.frames["runs"]
+    rows = []
+    for group in view.groups:
+        own = runs[(runs["group"] == group) & (runs["used"] == "yes")]
+        rows.append([group, len(own), ", ".join(_text(seed) for seed in own["seed"]) or "–", view.mains[group]])
+    return _table(["group", "runs", "seeds", "checkpoint"], rows, text_columns=1) + _settings(view)
+
+
+def _settings(view: View) -> str:
+    """What differs between the groups, beyond what names them."""
+    frame = view.frames["groups"]
+    if frame.empty:
+        return ""
+    settings = list(dict.fromkeys(frame["setting"]))
+    values = {(row["group"], row["setting"]): row["value"] for row in frame.to_dict("records")}
+    rows = [[setting, *(values.get((group, setting), "") for group in view.groups)] for setting in settings]
+    table = _table(["setting", *view.groups], rows, text_columns=len(view.groups) + 1)
+    return f"<details><summary>All {len(settings)} settings that differ</summary>{table}</details>"
+
+
+def _refused(view: View) -> str:
+    runs, refused = view.frames["runs"], view.frames["refused"]
+    told = [
+        f"<li>Run {escape(row['run'])} is left out: {escape(row['reason'])}</li>"
+        for row in runs[runs["used"] != "yes"].to_dict("records")
+    ]
+    for row in refused.to_dict("records"):
+        groups = " and ".join(dict.fromkeys(filter(None, (row["group_a"], row["group_b"]))))
+        where = f", {row['split']}" if row["split"] else ""
+        told.append(f"<li>{escape(row['quantity'])} of {escape(groups + where)}: {escape(row['reason'])}</li>")
+    return f'<ul class="warnings">{"".join(told)}</ul>' if told else ""
+
+
+def _layers(view: View) -> str:
+    """Mean ± sd of every metric at the main checkpoints."""
+    frame = view.main_rows(view.frames["layers"])
+    frame = frame[(frame["transfer"] == "") & (frame["subset"] == 0)]
+    metrics = list(dict.fromkeys(frame["metric"]))
+    keys = ["group", "split", "index", "layer", "pool", "scale"]
+    places = frame[keys].drop_duplicates()
+    values = {(*(row[key] for key in keys), row["metric"]): row for row in frame.to_dict("records")}
+    rows = [
+        [*place, *(_summary(values.get((*place, metric))) for metric in metrics)]
+        for place in places.head(_MOST_ROWS).itertuples(index=False, name=None)
+    ]
+    more = f" The first {_MOST_ROWS} of {len(places)} rows." if len(places) > _MOST_ROWS else ""
+    note = f'<p>Mean ± sd over the seeds; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
+    return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=2)
+
+
+def _diagonal(view: View) -> str:
+    frame = view.frames["nnls_diagonal"]
+    frame = frame[frame["checkpoint"].isin(list(view.mains.values()))]
+    if frame.empty:
+        return ""
+    labels = {
+        at: row["group_a"] if row["kind"] == "within" else f"{row['group_a']} × {row['group_b']}"
+        for at, row in frame.to_dict("index").items()
+    }
+    frame = frame.assign(comparison=[labels[at] for at in frame.index])
+    keys = ["checkpoint", "split", "index", "layer", "pool", "scale"]
+    comparisons = list(dict.fromkeys(frame["comparison"]))
+    values = {(*(row[key] for key in keys), row["comparison"]): row for row in frame.to_dict("records")}
+    places = list(dict.fromkeys(frame[keys].itertuples(index=False, name=None)))
+    rows = [[*place, *(_summary(values.get((*place, each))) for each in comparisons)] for place in places[:_MOST_ROWS]]
+    note = (
+        "<p>NNLS of every layer with itself in another model, mean ± sd over the pairs of models: "
+        '<a href="tables/nnls_diagonal.csv">nnls_diagonal.csv</a>; whole matrices: '
+        '<a href="tables/nnls.csv">nnls.csv</a>; differences with p-values: '
+        '<a href="tables/nnls_differences.csv">nnls_differences.csv</a>.</p>'
+    )
+    return note + _table([*keys, *comparisons], rows, text_columns=2)
+
+
+def _correlations(view: View) -> str:
+    """Those that were asked for; else only how many there are."""
+    frame = view.frames["correlations"]
+    if frame.empty:
+        return ""
+    link = '<a href="tables/correlations.csv">correlations.csv</a>'
+    tests = int(frame["p"].notna().sum())
+    many = (
+        f"<p>{tests} correlations were computed ({link}): of so many, about {tests * 0.05:.0f} have p &lt; .05 by "
+        "chance alone.</p>"
+    )
+    asked = frame[[(row["x"], row["y"]) in set(view.asked) for row in frame.to_dict("records")]]
+    columns = ["x", "y", "over", "group", "split", "layer", "n", "r", "p", "rho", "n_effective", "p_effective", "note"]
+    rows = [[_text(row[c]) for c in columns] for row in asked.head(_MOST_ROWS).to_dict("records")]
+    return many + (_table(columns, rows, text_columns=2) if rows else "")
+
+
+def _method(view: View) -> str:
+    return (
+        "<dl><dt>mean, sd, n</dt><dd>Over runs of one configuration with different seeds; sd has n − 1 in its "
+        f"denominator.</dd><dt>intervals</dt><dd>{view.level:.0%}, Student's t with n − 1 degrees of freedom, the seeds "
+        "as the units: samples, layers and pairs of models of one seed are no independent repetitions.</dd>"
+        "<dt>pairs of models</dt><dd>Mean and sd over the pairs; the interval comes from leaving out one seed at a time "
+        "(jackknife of a U-statistic, Arvesen 1969), and needs three. Groups with the same seeds lose a seed "
+        "together, for models of one seed began from the same weights.</dd>"
+        "<dt>differences of groups</dt><dd>Seed by seed where both have the same seeds (paired t test), else Welch's "
+        "test; only where N and k are equal.</dd>"
+        "<dt>correlations</dt><dd>Pearson's r (Fisher's interval) and Spearman's rho. Layers and epochs follow each "
+        "other: n_effective is the number of independent points that they are worth (Bartlett 1935), p_effective the "
+        "p-value with it.</dd></dl>"
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, text_columns: int) -> str:
+    right = ' class="number"'
+    head = "".join(
+        f"<th scope=col{'' if at < text_columns else right}>{escape(str(column))}</th>"
+        for at, column in enumerate(columns)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{'' if at < text_columns else right}>{escape(str(cell))}</td>" for at, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _summary(row: Any) -> str:
+    """`9.05 ± 0.12`; a dash where there is nothing."""
+    if row is None or row["mean"] != row["mean"]:
+        return "–"
+    return number(float(row["mean"]), 4) + ("" if row["sd"] != row["sd"] else f" ± {number(float(row['sd']), 2)}")
+
+
+def _text(value: Any) -> str:
+    import pandas as pd
+
+    if value is pd.NA or value != value:
+        return "–"
+    return number(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,124 @@
+"""All plots of a comparison: which there are, what they are called, and how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rra_cli.report.compare_curves import diagonal_figure, epochs_figure, layers_figure, training_figure
+from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
+from rra_cli.report.compare_view import View
+from rra_cli.report.glossary import LAYER_SIMILARITY
+from rra_cli.report.plots import Plot
+from rra_cli.report.style import file_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# So many maps stand unfolded in the report.
+_MOST_MAPS = 6
+_JACKKNIFE = "leaving out one seed at a time"
+
+
+def comparison_plots(view: View) -> Iterator[Plot]:
+    """Every plot that the tables have data for, in the order of the report."""
+    yield from _layers(view)
+    yield from _similarity(view)
+    yield from _epochs(view)
+    if len(view.frames["training"]):
+        note = "Loss, accuracy and spread of the representation by epoch, means over the seeds."
+        yield Plot("training", "Training", f"{note} {view.band_text}", partial(training_figure, view))
+    for x, y in view.asked:
+        place = scatter_split(view, x, y)
+        if place is None:
+            continue
+        term_x, term_y = view.term(x), view.term(y)
+        caption = (
+            f"{place[0]} split; r is Pearson's, p-values are in correlations.csv. Points that are joined follow each "
+            "other, so that they are fewer independent points than they look."
+        )
+        title = f"{term_y.short} against {term_x.short}"
+        yield Plot(file_name("correlation", x, y), title, caption, partial(scatter_figure, view, x, y))
+
+
+def _layers(view: View) -> Iterator[Plot]:
+    frame = view.frames["layers"]
+    for (metric, transfer), rows in frame.groupby(["metric", "transfer"], sort=False):
+        known = view.term(str(metric))
+        for number, (pool, scale) in enumerate(view.places(rows)):
+            where = "" if number == 0 else f", {pool} {scale}"
+            data = f", data set {transfer}" if transfer else ""
+            yield Plot(
+                file_name(str(metric), str(transfer), "" if number == 0 else f"{pool}{scale}", "layers"),
+                f"{known.label[:1].upper()}{known.label[1:]} along the layers{data}{where}",
+                f"{known.reading} {view.band_text}".strip(),
+                partial(layers_figure, view, str(metric), pool, scale, str(transfer)),
+                number == 0,
+            )
+
+
+def _epochs(view: View) -> Iterator[Plot]:
+    frame = view.frames["layers"]
+    frame = frame[frame["transfer"] == ""]
+    for metric, rows in frame.groupby("metric", sort=False):
+        pool, scale = view.places(rows)[0]
+        for split in view.splits(rows):
+            known = view.term(str(metric))
+            yield Plot(
+                file_name(str(metric), split, "epochs"),
+                f"{known.short} over the epochs, {split}",
+                f"Layers at a third, two thirds and the end of the network. {view.band_text}",
+                partial(epochs_figure, view, str(metric), split, pool, scale),
+                split == "test",
+            )
+
+
+def _similarity(view: View) -> Iterator[Plot]:
+    diagonal, differences, cells = (view.frames[name] for name in ("nnls_diagonal", "nnls_differences", "nnls"))
+    keys = ["checkpoint", "split", "pool", "scale"]
+    mains = set(view.mains.values())
+    for place, rows in diagonal.groupby(keys, sort=False):
+        own = differences[(differences[keys] == list(place)).all(axis=1)]
+        main = place[0] in mains and _is_first(view, place, diagonal)
+        yield Plot(
+            file_name("nnls_diagonal", *map(str, _told(place))),
+            f"Layers and themselves in other models, {_where(place)}",
+            f"{LAYER_SIMILARITY.label.capitalize()} of every layer with itself, over pairs of models. 1: the models "
+            f"have the same neighbours there. Bands: {view.level:.0%} interval with the seeds as the units, "
+            f"{_JACKKNIFE}. Dotted: chance level.",
+            partial(diagonal_figure, view, rows, own),
+            main,
+        )
+    count = 0
+    for key, rows in cells.groupby(["kind", "group_a", "group_b", *keys], sort=False):
+        kind, group_a, group_b, *place = key
+        main = place[0] in mains and count < _MOST_MAPS
+        count += main
+        models = f"{group_a}" if kind == "within" else f"{group_a} and {group_b}"
+        yield Plot(
+            file_name("nnls", str(kind), str(group_a), "" if kind == "within" else str(group_b), *_told(place)),
+            f"Layers of different models, {models}, {_where(place)}",
+            _pairs_text(rows, str(kind)),
+            partial(matrix_figure, rows),
+            bool(main),
+        )
+
+
+def _pairs_text(rows: pd.DataFrame, kind: str) -> str:
+    pairs = int(rows["n_pairs"].max())
+    what = "all ordered pairs of models of the group" if kind == "within" else "all pairs of models, one of each group"
+    return f"Mean (and standard deviation) over {what}: {pairs}. Hatched: no value."
+
+
+def _is_first(view: View, place: tuple[object, ...], frame: pd.DataFrame) -> bool:
+    return (str(place[2]), int(str(place[3]))) == view.places(frame)[0]
+
+
+def _told(place: object) -> list[str]:
+    checkpoint, split, pool, scale = map(str, place)  # type: ignore[call-overload]
+    return [checkpoint, split, "" if pool == "none" else f"{pool}{scale}"]
+
+
+def _where(place: object) -> str:
+    return ", ".join(part for part in _told(place) if part)

@@ -1,0 +1,116 @@
+"""What plots and report of a comparison are made of: its tables, and what its groups and metrics are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rra_cli.report.glossary import Term
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Band = Literal["interval", "sd"]
+_SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric of one group along its layers or over epochs; arrays of one length, NaN for no value."""
+
+    group: str
+    names: tuple[str, ...]
+    position: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    chance: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class View:
+    """A comparison. groups: labels in order. mains: by group the checkpoint that stands for it. frames: the tables by
+    name. terms: by metric. band: what is shaded. level: of the intervals. asked: columns whose correlation was asked
+    for."""
+
+    title: str
+    groups: tuple[str, ...]
+    mains: Mapping[str, str]
+    frames: Mapping[str, pd.DataFrame]
+    terms: Mapping[str, Term] = field(default_factory=dict)
+    band: Band = "interval"
+    level: float = 0.95
+    asked: Sequence[tuple[str, str]] = ()
+
+    def term(self, metric: str) -> Term:
+        """What a metric is called."""
+        return self.terms[metric] if metric in self.terms else Term(metric, short=metric)
+
+    @property
+    def band_text(self) -> str:
+        """What the shaded bands are."""
+        if self.band == "sd":
+            return "Bands: ± one standard deviation over the seeds."
+        return f"Bands: {self.level:.0%} interval of the mean (Student's t, the seeds as the units)."
+
+    def splits(self, frame: pd.DataFrame) -> list[str]:
+        """The splits in a table, train first."""
+        found = {str(split) for split in frame["split"].unique()} - {""}
+        return sorted(found, key=lambda split: (_SPLITS.index(split) if split in _SPLITS else len(_SPLITS), split))
+
+    def main_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of every group at the checkpoint that stands for it."""
+        return frame[frame["checkpoint"] == frame["group"].map(dict(self.mains))]
+
+    def layers(self, metric: str, split: str, pool: str, scale: int, transfer: str = "") -> list[Line]:
+        """The metric along the layers at the main checkpoints, a line for each group that has it."""
+        rows = self.metric_rows(metric, split, pool, scale, transfer)
+        return self._lines(self.main_rows(rows), "index", "layer")
+
+    def epochs(self, metric: str, split: str, pool: str, scale: int, depth: float) -> list[Line]:
+        """The metric over the trained checkpoints, at the layer nearest to a relative depth of each group."""
+        rows = self.metric_rows(metric, split, pool, scale)
+        rows = rows[rows["epoch"].notna() & (rows["checkpoint"] != "best")]
+        found = []
+        for _, own in rows.groupby("group", sort=False):
+            index = int(round(depth * int(own["index"].max())))
+            found.append(own[own["index"] == min(own["index"].unique(), key=lambda at: (abs(at - index), at))])
+        import pandas as pd
+
+        return self._lines(pd.concat(found), "epoch", "layer") if found else []
+
+    def metric_rows(self, metric: str, split: str, pool: str, scale: int, transfer: str = "") -> pd.DataFrame:
+        """The rows of layers.csv of one metric; of smaller subsets and other sizes only the measured set."""
+        rows = self.frames["layers"]
+        rows = rows[(rows["metric"] == metric) & (rows["split"] == split) & (rows["transfer"] == transfer)]
+        rows = rows[(rows["pool"] == pool) & (rows["scale"] == scale) & (rows["subset"] == 0)]
+        return rows[rows["n_samples"] == rows.groupby("group")["n_samples"].transform("max")]
+
+    def _lines(self, rows: pd.DataFrame, position: str, name: str) -> list[Line]:
+        found = []
+        for group in self.groups:
+            own = rows[rows["group"] == group].sort_values(position, kind="stable").drop_duplicates(position)
+            if own["mean"].notna().any():
+                found.append(self.line(group, own, position, name))
+        return found
+
+    def line(self, group: str, rows: pd.DataFrame, position: str, name: str, value: str = "mean") -> Line:
+        """A line of these rows; its band is the interval, or the standard deviation where that was asked for."""
+        mean = rows[value].to_numpy(float)
+        if self.band == "sd" and "sd" in rows:
+            low, high = mean - rows["sd"].to_numpy(float), mean + rows["sd"].to_numpy(float)
+        else:
+            low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
+        chance = rows["chance"].to_numpy(float) if "chance" in rows else np.full(len(rows), np.nan)
+        names = tuple(str(each) for each in rows[name])
+        return Line(group, names, rows[position].to_numpy(float), mean, low, high, chance)
+
+    def places(self, frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+        """Pooling and scale of the rows, unpooled first."""
+        pairs = frame[["pool", "scale"]].drop_duplicates().itertuples(index=False)
+        found = {(str(pool), int(scale)) for pool, scale in pairs}
+        return sorted(found, key=lambda each: (each[0] != "none", each[0], each[1] == 0, each[1]))
