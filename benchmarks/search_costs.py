@@ -45,6 +45,8 @@ def main() -> None:
     keep = (lambda size: size[0] * size[1] <= 10**6) if args.quick else (lambda size: True)
     n_jobs = torch.get_num_threads()
     print(machine_line())
+    loaded = [timed(exact_neighbors, ActivationLike(20).array(300), 10) for _ in range(2)]
+    print(f"KERNEL_LOAD = {loaded[0] - loaded[1]:.1f}")
     start = time.perf_counter()
     descent_library.compile_once(descent_library.load(n_jobs), silent)
     print(f"DESCENT_COMPILE = {time.perf_counter() - start:.0f}")
@@ -89,14 +91,15 @@ def count(estimate: Callable[..., float], name: str, names: list[str], size: Siz
 
 def seconds(search: Callable[..., Any], size: Size) -> float:
     """The faster of two searches."""
-    n, d, k = size
-    data: NDArray[np.float32] = ActivationLike(d).array(n)
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        search(data, k)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    data: NDArray[np.float32] = ActivationLike(size[1]).array(size[0])
+    return min(timed(search, data, size[2]) for _ in range(2))
+
+
+def timed(search: Callable[..., Any], data: NDArray[np.float32], k: int) -> float:
+    """One search."""
+    start = time.perf_counter()
+    search(data, k)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

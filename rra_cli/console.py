@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,7 +56,7 @@ def show(what: RenderableType) -> None:
     """Prints a table or a line of text as it is (no markup) to stdout."""
     from rich.text import Text
 
-    stdout().print(Text(what) if isinstance(what, str) else what)
+    stdout().print(Text(printable(what)) if isinstance(what, str) else what)
 
 
 def show_error(error: UserError) -> None:
@@ -63,13 +64,21 @@ def show_error(error: UserError) -> None:
     from rich.text import Text
 
     console = stderr()
-    lines = error.message.splitlines() or [""]
+    lines = [printable(line) for line in error.message.splitlines()] or [""]
     # The lines of another error than a `ConfigError` are one fault with its details.
     several = isinstance(error, ConfigError) and len(lines) > 1
     head = f"{len(lines)} errors:\n  " if several else "error: "
     console.print(Text.assemble((head, "bold red"), ("\n  " if several else "\n").join(lines)), soft_wrap=True)
     if error.hint:
-        console.print(Text.assemble(("hint: ", "bold"), error.hint), soft_wrap=True)
+        console.print(Text.assemble(("hint: ", "bold"), printable(error.hint)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal obeys: a file may be called anything, also what clears the screen."""
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter)[0] == "C" and letter not in "\n\t" else letter
+        for letter in text
+    )
 
 
 def show_bug(error: BaseException) -> None:
@@ -143,7 +152,7 @@ class _Lines:
         self._say(f"warning: {message}")
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class _Bars:
@@ -178,7 +187,7 @@ class _Bars:
     @contextmanager
     def task(self, title: str) -> Iterator[Progress]:
         started = time.monotonic()
-        bar = self._bars.add_task(title, total=None, note="")
+        bar = self._bars.add_task(printable(title), total=None, note="")
 
         def progress(done: int, total: int, note: str = "") -> None:
             self._bars.update(bar, completed=done, total=total, note=note)
@@ -208,7 +217,7 @@ class _Bars:
     def _print(self, message: str, style: str, sign: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text.assemble((sign, style), message))
+        self._console.print(Text.assemble((sign, style), printable(message)))
 
 
 def _log_warning(message: str) -> None:
@@ -257,5 +266,5 @@ def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     for position, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if position < text_columns else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
     return table

@@ -141,7 +141,7 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         artifacts = [found for stage in layout.stages for found in stage.artifacts(store)]
         run_dir.write_manifest(store, artifacts, samples=samples(layout), graphs=graph_rows(layout, store))
         with reporter.task("report") as progress:
-            render(run_dir.path, progress, cache=store.root / "cache" / "plots")
+            render(run_dir.path, progress, cache=store.cache("plots"))
         run_dir.status("done", "")
 
 

@@ -93,6 +93,9 @@ def read_folder(path: str | os.PathLike[str]) -> UserActivations:
     layers: list[UserLayer] = []
     by_name: dict[str, list[str]] = defaultdict(list)
     for index, file_name in enumerate(sorted((n for n in names if n != LABELS), key=lambda n: order_key(n[:-4]))):
+        if any("\ud800" <= letter <= "\udfff" for letter in file_name):
+            fault(f"{ascii(file_name)[1:-1]} has a name that is no text (not UTF-8)", "rename it")
+            continue
         name = layer_name(file_name.removesuffix(SUFFIX))
         by_name[name].append(file_name)
         try:

@@ -23,7 +23,6 @@ from rra_cli.core.rundir import CONFIG, read_config, read_provenance
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import ConfigError, UserError
 
-LARGEST = 16 * 10**6  # bytes of a config.yaml that is read
 # What may be given with --from.
 FREE = re.compile(r"runtime\..*|store\.root|dataset\.(root|download)|activations\.(path|keep)|neighbors\.memory")
 HYDRA = ("hydra.run.dir", "hydra.sweep.dir", "hydra/launcher", "hydra.verbose")
@@ -137,22 +136,8 @@ def _apply(config: dict[str, Any], text: str) -> None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The mapping in a config.yaml. Nothing that we wrote has aliases, by which a small file becomes a huge value."""
-    import yaml
-
-    path = folder / CONFIG
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} has more than {LARGEST} bytes", "is this a run folder of rra?")
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise UserError(f"{path} holds an alias (*name), which rra never writes", "is this a run folder of rra?")
-        found = read_config(folder)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(
-            f"{path} cannot be read: {' '.join(str(error).split())}",
-            "give the folder of a run, or of a sweep with its sweep.json",
-        ) from error
+    """The mapping in a config.yaml."""
+    found = read_config(folder)
     if not isinstance(found, dict) or not isinstance(found.get("dataset"), dict) or "name" not in found["dataset"]:
-        raise UserError(f"{path} is not the configuration of a run", "is this a run folder of rra?")
+        raise UserError(f"{folder / CONFIG} is not the configuration of a run", "is this a run folder of rra?")
     return {str(key): value for key, value in found.items()}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 from rra_cli.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rra_cli.core.survey import Item, Survey
 
 HELP = """\
@@ -93,7 +95,7 @@ def parse_age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _table(found: Survey, removed: Sequence[Item]) -> object:
+def _table(found: Survey, removed: Sequence[Item]) -> Table:
     """What is removed and what is kept, by kind of stage."""
     from rra_cli.console import make_table
 
@@ -108,11 +110,12 @@ def _table(found: Survey, removed: Sequence[Item]) -> object:
             rows.append([kind, len(out), _size(out), len(kept), _size(kept)])
     kept = [item for item in found.items if item.path not in gone]
     rows.append(["total", len(removed), _size(removed), len(kept), _size(kept)])
-    return make_table("", ["what", "removed", "frees", "kept", "takes"], rows)
+    table: Table = make_table("", ["what", "removed", "frees", "kept", "takes"], rows)
+    return table
 
 
 def _lines(found: Survey, removed: Sequence[Item], spared: int, age: str, dry: bool) -> list[str]:
-    there, deleted, unseen = (found.count(where) for where in ("there", "deleted", "unseen"))  # type: ignore[arg-type]
+    there, deleted, unseen = (found.count(where) for where in ("there", "deleted", "unseen"))
     lines = [f"{_runs(there)} there, {deleted} deleted"]
     if unseen:
         lines[0] += f", {unseen} not seen from here, which count as there (--forget-unseen: as deleted)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from rra_cli.config.catalog import CONFIG_PACKAGE
 from rra_cli.config.compose import CONFIG_NAME
 from rra_cli.core import files, signals, sweepdir
 from rra_cli.core.component import component
+from rra_cli.core.reading import read_json
 from rra_cli.core.rundir import CONFIG, MANIFEST, PROVENANCE, STATUS, RunDir, read_config
 from rra_cli.core.spec import canonical_json
 from rra_cli.core.sweepdir import Outcome, Sweep, SweepJob
@@ -101,11 +101,11 @@ def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
 def finished(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether the folder holds the finished run of this configuration by this version of rra."""
     try:
-        if json.loads((folder / STATUS).read_bytes())["state"] != "done":
+        if read_json(folder / STATUS)["state"] != "done":
             return False
         if (folder / MANIFEST).exists() and not (folder / "tables").is_dir():
             return False
-        packages = json.loads((folder / PROVENANCE).read_bytes())["packages"]
+        packages = read_json(folder / PROVENANCE)["packages"]
         return packages.get("rra") == __version__ and canonical_json(read_config(folder)) == canonical_json(config)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError):
         return False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rra_cli.cli.status_table import row, summary, sweep_table
-from rra_cli.console import stderr
+from rra_cli.console import printable, stderr
 from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.sweepdir import Sweep
 
@@ -81,8 +81,5 @@ class _Changes:
             if was != state.state and state.state != "waiting":
                 _, _, _, _, seconds, _, says = row(name, state)
                 after = f" after {seconds}" if seconds and not state.active else ""
-                print(
-                    f"{name}: {state.state}{after}{f', {says}' if says else ''}; {summary(states)}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                line = f"{name}: {state.state}{after}{f', {says}' if says else ''}; {summary(states)}"
+                print(printable(line), file=sys.stderr, flush=True)

@@ -22,9 +22,10 @@ usage: rra plan +experiment=NAME [key=value ...] [--config-dir DIR]
 
 Every stage is cached (its result is there), missing (it would run), stale (an earlier version of rra made it: it would
 run again), or not needed (it is not there, and nothing that is missing reads it).
-Times are rough estimates, from the speed of one CPU machine with this one's threads (runtime.threads), starting rra and
-drawing the report left out; memory is the peak of the stage within neighbors.memory, disk what it adds to the store. The last line has the peaks of all stages together: with activations.keep=until_measured the disk holds the
-activations of one checkpoint and split at a time.
+Times are rough estimates, from the speed of one CPU machine with as many threads; starting rra and drawing the report
+are left out, and the first search has what a process compiles or loads once. Memory is the peak of the stage, disk what
+it adds to the store. The last line has the peaks of all stages together: with activations.keep=until_measured the disk
+holds the activations of one checkpoint and split at a time.
 """
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rra_cli.console import make_table
+from rra_cli.console import make_table, printable
 from rra_cli.core.progress import clock
-from rra_cli.core.rundir import PROVENANCE
+from rra_cli.core.rundir import read_provenance
 from rra_cli.core.runstate import RunState, Seen
 from rra_cli.core.sweepdir import Sweep
 
@@ -98,11 +97,10 @@ def details(states: Sequence[RunState], names: Sequence[str]) -> list[str]:
 def command_of(path: Path) -> str | None:
     """The command that a run was started by, as its provenance records it."""
     try:
-        record = json.loads((path / PROVENANCE).read_bytes())
-        command = record.get("command") or shlex.join(str(word) for word in record["argv"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = read_provenance(path) or {}
+        return str(record.get("command") or shlex.join(str(word) for word in record["argv"]))
+    except (TypeError, KeyError):
         return None
-    return str(command)
 
 
 def row(name: str, state: RunState) -> list[str]:
@@ -132,7 +130,9 @@ def _table(title: str, names: Sequence[str], states: Sequence[RunState], most: i
     table = make_table(title, [COLUMNS[place] for place in kept], [], text_columns=len(kept))
     for index, cells in rows.items():
         style = STYLES[states[index].state]
-        table.add_row(*(Text(cells[place], style=style if COLUMNS[place] == "state" else "") for place in kept))
+        table.add_row(
+            *(Text(printable(cells[place]), style=style if COLUMNS[place] == "state" else "") for place in kept)
+        )
     hidden = Counter(states[index].state for index in range(len(states)) if index not in set(shown))
     if hidden:
         table.add_row(Text("..."), Text(", ".join(f"{count} more {state}" for state, count in hidden.items())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,12 @@ def _folders(checked: Checked, overrides: list[list[str]], config_dirs: Sequence
             names.append(job_folder(",".join(sorted(checked.differing(texts)))))
         else:
             names.append(_composed_folder(checked, texts, number, config_dirs))
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(
-                f"two jobs of the sweep would share the folder {name!r}",
-                "let hydra.sweep.subdir name what differs, or leave it out",
-            )
+    shared = [name for name, count in Counter(names).items() if count > 1]
+    if shared:
+        raise UserError(
+            f"two jobs of the sweep would share the folder {shared[0]!r}",
+            "let hydra.sweep.subdir name what differs, or leave it out",
+        )
     return names
 
 

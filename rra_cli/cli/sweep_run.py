@@ -39,7 +39,7 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
         with signals.handled():
             sweep = laid_out.write()
             missing = [job for job in sweep.jobs if not _is_finished(sweep, job, watcher)]
-            for job in missing:
+            for job in sweep.jobs:
                 sweep.forget(job)
             reporter.note(f"sweep folder: {sweep.path}")
             if len(missing) < len(sweep.jobs):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rra_cli.core.reading import read_json
 from rra_cli.core.rundir import CONFIG, STATUS
 from rra_cli.core.sweepdir import is_sweep, read
 
@@ -53,7 +53,7 @@ def unfinished(folder: Path) -> str:
     if not _is_run(folder):
         return "it holds no run"
     try:
-        status = json.loads((folder / STATUS).read_bytes())
+        status = read_json(folder / STATUS)
         state, stage, message = str(status["state"]), str(status["stage"]), str(status["message"])
     except FileNotFoundError:
         return f"it has not begun: {STATUS} is missing"

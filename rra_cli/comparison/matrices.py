@@ -1,4 +1,4 @@
-"""Inter-model similarity as rows of tables: matrices, their diagonal, differences of diagonals, every pair by itself."""
+"""Inter-model similarity as rows of tables: matrices, diagonals and their differences, every pair by itself."""
 
 from __future__ import annotations
 

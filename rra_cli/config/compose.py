@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rra_cli.config import catalog
 from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind, unknown_key
 from rra_cli.config.experiment import Experiment
+from rra_cli.config.growth import growth_faults
 from rra_cli.config.overrides import Checked, check, quote
 from rra_cli.config.safety import composed_faults, file_faults
 from rra_cli.errors import ConfigError, UserError, did_you_mean
@@ -60,9 +62,12 @@ def composed(overrides: Sequence[str], config_dirs: Sequence[Path]) -> tuple[Any
 
     config = _load(overrides, [*catalog.plugin_folders(), *config_dirs])
     choices = config.hydra.runtime.choices
+    given: Any = OmegaConf.to_container(config, resolve=False)
+    faults = growth_faults(given)
+    if faults:
+        raise ConfigError(faults, HINT)
     if config_dirs:
         trusted = _load([f"hydra/launcher={choices['hydra/launcher']}"], catalog.plugin_folders())
-        given: Any = OmegaConf.to_container(config, resolve=False)
         expected: Any = OmegaConf.to_container(trusted, resolve=False)
         faults = composed_faults(given, expected)
         if faults:
@@ -102,6 +107,7 @@ def check_folders(config_dirs: Sequence[Path]) -> None:
     for folder in config_dirs:
         if not folder.is_dir():
             raise UserError(f"--config-dir {folder}: there is no such folder", "give a folder that holds YAML files")
+        faults += [f"{path}: a link to a folder is refused; copy what it leads to" for path in _linked_folders(folder)]
         for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
             faults += [f"{folder}: {fault}" for fault in file_faults(path, folder)]
             group, _, name = path.relative_to(folder).with_suffix("").as_posix().partition("/")
@@ -109,6 +115,12 @@ def check_folders(config_dirs: Sequence[Path]) -> None:
                 faults.append(f"{path} has the name of one of ours and would be ignored; rename it")
     if faults:
         raise ConfigError(faults, NO_CODE)
+
+
+def _linked_folders(folder: Path) -> Iterator[Path]:
+    """Folders that Hydra would look into and that are not looked at here."""
+    for parent, names, _ in os.walk(folder):
+        yield from (Path(parent, name) for name in sorted(names) if os.path.islink(os.path.join(parent, name)))
 
 
 def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
@@ -130,6 +142,11 @@ def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
             )
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError([hydra_message(error)], HINT) from error
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError, RecursionError) as error:
+            # What Hydra does not expect in a file, such as a number where the name of an option belongs.
+            if not folders:
+                raise
+            raise ConfigError([f"a file of --config-dir is not understood: {hydra_message(error)}"], HINT) from error
 
 
 def hydra_message(error: BaseException) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from rra_cli.errors import did_you_mean
 
 # Their values are paths, in which `=`, `(`, `,`, blanks and letters beyond ASCII are ordinary.
 PATH_KEYS = frozenset({"activations.path", "dataset.root", "store.root", "hydra.run.dir", "hydra.sweep.dir"})
+
+# Each is a run folder, and all are laid out before the first starts.
+MOST_JOBS = 100_000
 
 _OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?P<equals>=)?(?P<value>.*)", re.DOTALL)
 _QUOTED = re.compile(r"\s*(?:'.*'|\".*\"|null|(?:choice|glob|sort|shuffle)\(.*\))\s*", re.DOTALL)
@@ -73,7 +76,10 @@ def check(raw: Sequence[str], options: Mapping[str, Mapping[str, Option]], *, sw
     keys = [_key(text) for text in checker.overrides]
     checker.faults += [f"{key}: given twice, once with several values" for key in checker.swept if keys.count(key) > 1]
     overrides, faults = tuple(checker.overrides), tuple(checker.faults)
-    return Checked(overrides, faults, checker.experiment, checker.swept, frozenset(options))
+    found = Checked(overrides, faults, checker.experiment, checker.swept, frozenset(options))
+    if found.n_jobs > MOST_JOBS:
+        return replace(found, faults=(*faults, f"a sweep of {found.n_jobs:,} jobs; at most {MOST_JOBS:,} are possible"))
+    return found
 
 
 def quote_path(value: str, *, sweep: bool = False) -> str:
@@ -126,12 +132,20 @@ class _Checker:
         except HydraException as error:
             self.faults.append(f"{text}: {_grammar(str(error))}; quote values with special characters: {key}='...'")
             return
+        except (RecursionError, ValueError) as error:
+            why = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+            self.faults.append(f"{key}: its value is not understood: {why}")
+            return
         try:
             if parsed.is_sweep_override() and not parsed.is_discrete_sweep():
                 self.faults.append(f"{key}: a sweep over an interval has no end; list the values or use range(...)")
                 return
-            values = list(parsed.sweep_iterator()) if parsed.is_sweep_override() else [parsed.value()]
-            texts = list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else [value]
+            swept = parsed.is_sweep_override()
+            values = list(islice(parsed.sweep_iterator(), MOST_JOBS + 1)) if swept else [parsed.value()]
+            if len(values) > MOST_JOBS:
+                self.faults.append(f"{key}: a sweep over more than {MOST_JOBS:,} values; give fewer")
+                return
+            texts = list(parsed.sweep_string_iterator()) if swept else [value]
         except Exception as error:
             # glob(...) and broken ranges surface only when the values are listed, as errors of any kind.
             self.faults.append(f"{text}: {' '.join(str(error).split())}")

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rra_cli.core.reading import MOST_YAML, parse_yaml, read_bytes
+
 CODE_KEYS = frozenset({"_target_", "_partial_", "_recursive_", "_convert_", "_args_", "_method_", "()"})
 PATHS = frozenset({"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})
 PLAIN = frozenset(
@@ -53,10 +55,20 @@ LAUNCHER_FIELDS = frozenset(
     }
 )
 ALLOWED = "allowed are hydra.run.dir, hydra.sweep.*, hydra.verbose, hydra/launcher and plain fields of hydra.launcher"
+# What `${name:...}` may compute. Not oc.create, oc.decode, oc.deprecated: what they make of a text was not looked at.
+RESOLVERS = frozenset(
+    {"oc.env", "oc.select", "oc.dict.keys", "oc.dict.values", "now", "hydra", "rra.per", "rra.job_folder"}
+)
+# What a file may take from the environment: it may hold secrets, and a run folder is shown to others.
+FROM_ENVIRONMENT = frozenset({"root", "path", "dir", "seed", "shard"})
 # Filled in by Hydra, or set by us.
 _OWN = ("hydra.overrides", "hydra.runtime", "hydra.searchpath", "hydra.job.override_dirname", "hydra.job.config_name")
 
+LONGEST = 100_000  # characters of a value
+
 _PACKAGE_HEADER = re.compile(r"^\s*#\s*@package\s+(.*)$", re.MULTILINE)
+_RESOLVER = re.compile(r"\$\{\s*([^${}:]*?)\s*:")
+_PLAIN_DEFAULT = re.compile(r"(?:[\w.@/ -]|\$\{[\w./@]+\})*")
 _DEFAULT = re.compile(r"^(?:optional\s+|override\s+)*(?P<group>[^@\s]+)(?:@(?P<package>.*))?$")
 
 
@@ -64,6 +76,7 @@ def override_faults(key: str, value: Any) -> list[str]:
     """Why an override `key=value` is refused; empty where it may pass. `key` is without `+`, `++` and `~`."""
     faults = [f"{key}: {word!r} is refused: a configuration names no code" for word in _code_keys(key.split("."))]
     faults += [f"{key}: {word!r} is refused: a configuration names no code" for word in _code_keys(value)]
+    faults += [f"{key}: {fault}" for text in _texts(value) for fault in _text_faults(text)]
     group, _, package = key.partition("@")
     if "hydra" in re.split(r"[./]", package):
         faults.append(f"{key}: nothing may be placed inside of hydra")
@@ -79,19 +92,15 @@ def override_faults(key: str, value: Any) -> list[str]:
 
 def file_faults(path: Path, root: Path) -> list[str]:
     """Why a user's YAML file under `root` is refused; empty where it may be used."""
-    import yaml
-
     where = path.relative_to(root).as_posix()
     if "hydra" in path.relative_to(root).with_suffix("").parts:
         return [f"{where}: files of Hydra's own groups are refused; {ALLOWED}"]
     try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        text = read_bytes(path, MOST_YAML).decode("utf-8")
+        content = parse_yaml(text)
         forbidden = list(_code_keys(content))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         return [f"{where}: cannot be read as YAML: {' '.join(str(error).split())}"]
-    except RecursionError:
-        return [f"{where}: is nested too deeply, or an alias (*name) stands inside of its own anchor (&name)"]
     faults = [
         f"{where}: '# @package {package.strip()}' would place it inside of hydra"
         for package in _PACKAGE_HEADER.findall(text)
@@ -102,6 +111,11 @@ def file_faults(path: Path, root: Path) -> list[str]:
         return faults
     if not isinstance(content, Mapping):
         return [*faults, f"{where}: expected a mapping, found a {type(content).__name__}"]
+    for key, text in _leaves({key: value for key, value in content.items() if key != "defaults"}):
+        faults += [f"{where}: {key}: {fault}" for each in _texts(text) for fault in _text_faults(each)]
+        reads = any("oc.env" in _RESOLVER.findall(each) for each in _texts(text))
+        if reads and key.split(".")[-1] not in FROM_ENVIRONMENT:
+            faults.append(f"{where}: {key}: the environment is read for {', '.join(sorted(FROM_ENVIRONMENT))} alone")
     for key, value in content.items():
         if key == "defaults":
             faults += [f"{where}: {fault}" for fault in _default_faults(value)]
@@ -152,8 +166,28 @@ def _default_faults(defaults: Any) -> Iterator[str]:
             group, package = match["group"].lstrip("/"), match["package"] or ""
             if "hydra" in re.split(r"[./]", package):
                 yield f"defaults: {key!r} would place a file inside of hydra"
+            elif ".." in re.split(r"[/@]", group) or any(not _is_plain(name) for name in _names(value)):
+                yield f"defaults: {key!r}: names of groups and options are expected, no paths out of the folder"
             elif group.split("/")[0] == "hydra":
                 yield from (f"defaults: {fault}" for fault in override_faults(group, value))
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether it can only name an option below its group."""
+    text = str(name)
+    return not text.startswith(("/", "~")) and ".." not in text.split("/") and bool(_PLAIN_DEFAULT.fullmatch(text))
+
+
+def _names(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _text_faults(text: str) -> list[str]:
+    """Why a value is refused: what it would have computed is not on the list."""
+    if len(text) > LONGEST:
+        return [f"a value of {len(text):,} characters is refused"]
+    strange = [name for name in _RESOLVER.findall(text) if name not in RESOLVERS]
+    return [f"'${{{name}:' is refused; allowed are {', '.join(sorted(RESOLVERS))}" for name in strange]
 
 
 def _code_keys(value: Any) -> Iterator[str]:

@@ -7,14 +7,14 @@ run refers to, or the run waits until gc has ended and looks only then at what i
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rra_cli.core import files
-from rra_cli.core.lease import POLL, Lease, LeaseHeldError, Watch
+from rra_cli.core.lease import POLL, Lease, LeaseHeldError, LeaseLostError, Watch
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 
 
@@ -40,7 +40,9 @@ class Announcement:
         try:
             yield self
         finally:
-            files.remove(self._path)
+            with suppress(LeaseLostError):  # of another gc by now
+                self._lease.check()
+                files.remove(self._path)
             self._lease.dissolve()
             self._lease.stop()
 
@@ -65,7 +67,7 @@ class Announcement:
 
     def _announced(self) -> frozenset[str]:
         try:
-            return frozenset(str(name) for name in json.loads(self._path.read_bytes()))
+            return frozenset(str(name) for name in read_json(self._path))
         except FileNotFoundError:
             return frozenset()
         except (ValueError, TypeError):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli import __version__
 from rra_cli.core import files
+from rra_cli.core.reading import MOST_JSON
+from rra_cli.core.resources import format_bytes
 from rra_cli.core.spec import Spec, differences
 from rra_cli.errors import UserError, did_you_mean
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 META = "meta.json"
+FORMAT = 1  # of meta.json; one without a number is of format 1
 
 
 class StoreError(UserError):
@@ -118,7 +121,14 @@ def seal(folder: Path, spec: Spec, entry: str | None, details: Mapping[str, Any]
         records[name] = {"size": path.stat().st_size, "sha256": checksum(path)}
     if not records:
         raise ValueError(f"{folder} cannot be stored: it holds no file")
-    meta = {"spec": spec.as_json(), "entry": entry, "package": __version__, "details": dict(details), "files": records}
+    meta = {
+        "format": FORMAT,
+        "spec": spec.as_json(),
+        "entry": entry,
+        "package": __version__,
+        "details": dict(details),
+        "files": records,
+    }
     files.write_json(folder / META, meta)
 
 
@@ -129,14 +139,23 @@ def open_artifact(folder: Path, spec: Spec | None, entry: str | None) -> Artifac
     where it is the result of something else than `spec` (None: whatever it says it is).
     """
     try:
+        if _regular_size(folder, META) > MOST_JSON:
+            raise Damage(f"{META} has more than {format_bytes(MOST_JSON)}")
         raw = (folder / META).read_bytes()
     except FileNotFoundError:
         if not folder.exists():
             raise
         raise Damage(f"{META} is missing") from None
     try:
-        artifact = _parse(folder, json.loads(raw))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        meta = json.loads(raw)
+        written, by = (meta.get("format", FORMAT), meta.get("package")) if isinstance(meta, dict) else (FORMAT, None)
+        if written != FORMAT:
+            raise StoreError(
+                f"{folder} was written by rra {by} in format {written!r}; this rra reads format {FORMAT}",
+                "use that version, or set store.root to another folder for this one; nothing was changed",
+            )
+        artifact = _parse(folder, meta)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Damage(f"{META} is unreadable ({error})") from error
     if spec is not None and (artifact.spec != spec or artifact.entry != entry):
         stored, asked = artifact.spec.as_json(), spec.as_json()
@@ -187,11 +206,15 @@ def _parse(folder: Path, meta: Mapping[str, Any]) -> Artifact:
         # A changed meta.json must not make us read elsewhere.
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or os.path.normpath(name) != name:
             raise ValueError(f"{name!r} is not a file below the artifact")
+        if name == "." or not name.isprintable():
+            raise ValueError(f"{name!r} is not the name of a file")
         if isinstance(record["size"], bool) or not isinstance(record["size"], int) or len(record["sha256"]) != 64:
             raise ValueError(f"the record of {name!r} is not a size and a sha256")
         records[name] = FileRecord(record["size"], str(record["sha256"]))
     if not records:
         raise ValueError("it lists no file")
+    if meta["entry"] is not None and not isinstance(meta["entry"], str):
+        raise ValueError(f"its entry is {meta['entry']!r}")
     details = MappingProxyType(dict(meta["details"]))
     return Artifact(folder, spec, meta["entry"], MappingProxyType(records), details, str(meta["package"]))
 

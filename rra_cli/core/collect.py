@@ -56,7 +56,8 @@ def collect(
 
 def _split(items: Sequence[Item], store: Store, announcement: Announcement) -> tuple[list[Item], list[Item]]:
     """Takes the items out of sight; what is gone, and what was spared because somebody builds there now."""
-    removed, spared = [], []
+    removed: list[Item] = []
+    spared: list[Item] = []
     # Work first: who holds it may be about to publish.
     for item in sorted(items, key=lambda item: item.kind != "unfinished work"):
         announcement.check()

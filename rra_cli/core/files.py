@@ -217,6 +217,12 @@ def explanation(error: OSError, path: Path, needed: int | None = None) -> UserEr
             f"{what}: could not write {path} ({needs}{_free(path)} free there)",
             f"free something, or {where} on a disk with more room; the same command then goes on where it stopped",
         )
+    if error.errno == errno.EFBIG:
+        needs = "" if needed is None else f" ({format_bytes(needed)})"
+        return UserError(
+            f"file too large: could not write {path}{needs}; the file system or `ulimit -f` allows no more",
+            f"raise that limit, or {where} on another file system; the same command then goes on where it stopped",
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         what = "the file system is read-only" if error.errno == errno.EROFS else "permission denied"
         return UserError(f"cannot write {path}: {what}", f"make it writable, or {where} that is")

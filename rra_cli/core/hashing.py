@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rra_cli.core import files
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 
 # A file that changed this recently may change again without a new time stamp: its hash is not remembered.
@@ -67,7 +67,8 @@ class HashCache:
                 return known
         now = time.time_ns()
         found = file_hash(real, progress)
-        if not self.read_only and now - max(signature["mtime_ns"], signature["ctime_ns"]) > SETTLED_NS:
+        inside = not (self.folder.is_symlink() or self.folder.parent.is_symlink())  # else it leads out of the store
+        if inside and not self.read_only and now - max(signature["mtime_ns"], signature["ctime_ns"]) > SETTLED_NS:
             with suppress(OSError, UserError):
                 files.write_json(note, {**wanted, "hash": found})
         return found
@@ -85,7 +86,7 @@ def _signature(status: os.stat_result) -> dict[str, int]:
 
 def _read(note: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(note.read_bytes())
+        value = read_json(note)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rra_cli.core import files
 from rra_cli.core.process import Owner
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 
 POLL = (0.01, 0.25)  # seconds between two looks at the counter: at first, and at most
@@ -174,7 +175,7 @@ class Lease:
         while True:
             path = self.folder / name / "owner.json"
             try:
-                chain.append(Owner.from_json(json.loads(path.read_bytes())))
+                chain.append(Owner.from_json(read_json(path)))
             except (FileNotFoundError, NotADirectoryError):
                 return chain
             except (ValueError, TypeError) as error:

@@ -6,7 +6,6 @@ so that it takes nothing away from another that is still at work.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rra_cli.core import files
 from rra_cli.core.artifact import StoreError
+from rra_cli.core.reading import read_json
 
 if TYPE_CHECKING:
     from rra_cli.core.rundir import LiveRuns
@@ -146,12 +146,11 @@ def check_run_id(run_id: str) -> str:
 
 
 def _parse(path: Path) -> Note:
-    raw = path.read_bytes()
     try:
-        value = json.loads(raw)
+        value = read_json(path)
         host, relative = str(value.get("host", "")), str(value.get("relative", ""))
         return Note(Path(value["run_folder"]), _names(value["artifacts"]), _names(value["released"]), host, relative)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} is unreadable ({error})",
             "remove it if that run is of no interest any more: gc may then remove what only that run refers to",

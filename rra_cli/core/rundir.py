@@ -21,6 +21,7 @@ from rra_cli.core import files
 from rra_cli.core.artifact import Artifact
 from rra_cli.core.forecast import Forecast
 from rra_cli.core.lease import Lease, LeaseHeldError
+from rra_cli.core.reading import read_json, read_yaml
 from rra_cli.core.spec import canonical_json, differences
 from rra_cli.core.store import Store
 from rra_cli.errors import UserError
@@ -231,7 +232,7 @@ class LiveRuns:
     def __contains__(self, path: Path) -> bool:
         """Whether a run is at work in that folder."""
         try:
-            state = json.loads((path / STATUS).read_bytes())["state"]
+            state = read_json(path / STATUS)["state"]
             owner, counter = Lease(path / LEASE).pulse()
         except (OSError, ValueError, TypeError, KeyError, UserError):
             return False
@@ -249,16 +250,16 @@ class LiveRuns:
 def read_config(path: Path) -> Any:
     """The `config.yaml` of a run folder as plain values; `UserError` where it is missing or unreadable."""
     try:
-        return _yaml().safe_load((Path(path) / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, _yaml().YAMLError) as error:
+        return read_yaml(Path(path) / CONFIG)
+    except (OSError, ValueError) as error:
         raise UserError(f"{Path(path) / CONFIG} cannot be read: {error}", "is this a run folder of rra?") from error
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
     """The `provenance.json` of a run folder; None where there is none that can be read."""
     try:
-        found = json.loads((Path(path) / PROVENANCE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = read_json(Path(path) / PROVENANCE)
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 

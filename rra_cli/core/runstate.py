@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rra_cli.core.lease import Lease
+from rra_cli.core.reading import read_json
 from rra_cli.core.rundir import LEASE, STATUS, State
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import EXIT_OK, UserError
@@ -103,7 +103,7 @@ class Watcher:
 def _record(path: Path) -> dict[str, Any] | None:
     """What status.json says; None where there is none. An unreadable one (the machine went down) is of a dead run."""
     try:
-        record = json.loads((path / STATUS).read_bytes())
+        record = read_json(path / STATUS)
         if record["state"] not in get_args(State):
             raise ValueError("no state")
         return dict(record)

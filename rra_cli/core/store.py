@@ -206,6 +206,12 @@ class Store:
             for gone in (self.root / "trash").iterdir():
                 files.remove(gone)
 
+    def cache(self, name: str) -> Path:
+        """A folder of what can be made again at any time. `StoreError` where it leads out of the store."""
+        folder = self.root / "cache" / name
+        self._refuse_links(folder)
+        return folder
+
     def refer(
         self, run_id: str, run_folder: Path, keys: Iterable[Reference], *, released: Iterable[Reference] = ()
     ) -> None:

@@ -6,7 +6,6 @@ printed where it ran in a process of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,10 +14,10 @@ from typing import Any
 from rra_cli.core import files
 from rra_cli.core.lease import Lease
 from rra_cli.core.process import Owner
+from rra_cli.core.reading import read_json
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 
 SWEEP, JOBS, LEASE = "sweep.json", ".jobs", ".lease"
-LARGEST = 64 * 10**6  # bytes of a sweep.json that is read
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Sweep:
     def outcome(self, job: SweepJob) -> Outcome | None:
         """How a job ended; None where it left no word."""
         try:
-            value = json.loads(self._outcome(job).read_bytes())
+            value = read_json(self._outcome(job))
             code, message = value["code"], str(value["message"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -149,15 +148,13 @@ def read(path: Path) -> Sweep:
     """The sweep in a folder. Raises `UserError` where there is none or where its `sweep.json` cannot be read."""
     place = Path(path) / SWEEP
     try:
-        if place.stat().st_size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST} bytes")
-        value = json.loads(place.read_bytes())
+        value = read_json(place)
         jobs = tuple(_job(job) for job in value["jobs"])
         texts = {key: _text(value[key]) for key in ("experiment", "identity", "command", "cwd", "rra", "launcher")}
         if len({job.number for job in jobs}) < len(jobs) or len({job.folder for job in jobs}) < len(jobs):
             raise ValueError("two jobs have one number or one folder")
         return Sweep(path=Path(path).absolute(), config_dirs=_texts(value["config_dirs"]), jobs=jobs, **texts)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{place} cannot be read: {error}", "is this the folder of a sweep of rra?") from error
 
 

@@ -70,6 +70,8 @@ def verify_store(store: Store, progress: Progress = silent) -> StoreReport:
             continue  # freed by a run meanwhile
         except (Damage, OSError, ValueError) as error:
             corrupt.append((folder, str(error)))
+        except UserError as error:  # of another version
+            corrupt.append((folder, error.message.removeprefix(f"{folder} ")))
     progress(len(folders), len(folders), "")
     orphaned, owned = _work_folders(store.root)
     aside, trash = _children(store.root / "damaged"), _children(store.root / "trash")

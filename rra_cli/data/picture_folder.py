@@ -18,9 +18,11 @@ from pathlib import Path
 
 from rra_cli.core import files
 from rra_cli.core.hashing import SETTLED_NS
+from rra_cli.core.reading import read_bytes
 from rra_cli.core.spec import canonical_json
 from rra_cli.data.decoded import WORTH_SECONDS
 from rra_cli.data.official_files import data_root
+from rra_cli.data.picture_opening import MOST_BYTES
 from rra_cli.data.pictures import threads
 from rra_cli.errors import UserError
 
@@ -74,8 +76,8 @@ def folder_hashes(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
             remembered = known.get(name)
             if remembered is not None and remembered[:-1] == signature:
                 return signature, str(remembered[-1])
-            return signature, hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
+            return signature, hashlib.sha256(read_bytes(path, MOST_BYTES)).hexdigest()
+        except (OSError, ValueError) as error:
             raise _unreadable(folder / name, error) from None
 
     with ThreadPoolExecutor(threads()) as pool:
@@ -102,8 +104,8 @@ def folder_reader(folder: Path, names: Sequence[str], digests: Sequence[str]) ->
     def read(position: int) -> bytes:
         path = folder / names[position]
         try:
-            content = path.read_bytes()
-        except OSError as error:
+            content = read_bytes(path, MOST_BYTES)
+        except (OSError, ValueError) as error:
             raise _unreadable(path, error) from None
         if hashlib.sha256(content).hexdigest() != digests[position]:
             raise UserError(
@@ -125,5 +127,7 @@ def _read_note(note: Path, real: Path) -> dict[str, list[int | str]]:
     return {name: entry for name, entry in value["files"].items() if isinstance(entry, list) and len(entry) == 6}
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read: {error.strerror or error}", "check the path and its permissions")
+def _unreadable(path: Path, error: OSError | ValueError) -> UserError:
+    if isinstance(error, OSError):
+        return UserError(f"{path} cannot be read: {error.strerror or error}", "check the path and its permissions")
+    return UserError(f"{path} is not read: {error}", "remove or replace it, and run again")

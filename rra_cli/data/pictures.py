@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import format_bytes, free_memory
+from rra_cli.data.picture_opening import opened
 from rra_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,12 +69,11 @@ def decode(content: bytes, rendering: Rendering) -> NDArray[np.uint8]:
 
     The first frame, as it is stored (an orientation noted in EXIF is not applied), transparency dropped: what
     torchvision's reader gives. Of 16-bit grey the upper eight bits. Resized by Pillow, bilinear and antialiased. Raises
-    whatever Pillow raises for a file that is not a whole picture, and ValueError for pixels of other kinds.
+    whatever Pillow raises for a file that is not a whole picture, and ValueError for pixels of other kinds and for too
+    many of them.
     """
-    from PIL import Image
-
     channels, height, width = rendering.shape
-    with Image.open(io.BytesIO(content)) as picture:
+    with opened(content, width) as picture:
         converted = _fitted(_converted(picture, "L" if channels == 1 else "RGB"), width, height, rendering.resize)
     pixels = np.asarray(converted, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
     return 255 - pixels if rendering.invert else pixels
@@ -171,7 +170,7 @@ def _reason(content: bytes, error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture that Pillow knows"
+        return "not a picture of a format that is read"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -36,7 +36,7 @@ def exact_neighbors(
     `(m, features)` set that the neighbours come from; None is the activations themselves, each sample then excluded
     from its own list. device: "cpu", "cuda" or "cuda:i". memory: workspace in bytes or as "4GB" (default: a quarter of
     what is free); blocks of 64 rows are the least that is used. progress: called with (done, total, note). work: folder
-    in which a search of more than about a minute keeps its state, so that the same call goes on where it was
+    in which a search of more than half a minute keeps its state, so that the same call goes on where it was
     interrupted.
 
     The result equals that of a float64 brute force by direct difference: every distance is one, and the ids are the

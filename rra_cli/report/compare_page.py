@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rra_cli.report.compare_view import View
 from rra_cli.report.html import Rendered, figures, file_list, folded
 from rra_cli.report.page import PAGE
 from rra_cli.report.style import number
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST_ROWS = 60
 
@@ -127,19 +124,20 @@ def _correlations(view: View) -> str:
 
 
 def _method(view: View) -> str:
-    return (
-        "<dl><dt>mean, sd, n</dt><dd>Over runs of one configuration with different seeds; sd has n − 1 in its "
-        f"denominator.</dd><dt>intervals</dt><dd>{view.level:.0%}, Student's t with n − 1 degrees of freedom, the seeds "
-        "as the units: samples, layers and pairs of models of one seed are no independent repetitions.</dd>"
-        "<dt>pairs of models</dt><dd>Mean and sd over the pairs; the interval comes from leaving out one seed at a time "
-        "(jackknife of a U-statistic, Arvesen 1969), and needs three. Groups with the same seeds lose a seed "
-        "together, for models of one seed began from the same weights.</dd>"
-        "<dt>differences of groups</dt><dd>Seed by seed where both have the same seeds (paired t test), else Welch's "
-        "test; only where N and k are equal.</dd>"
-        "<dt>correlations</dt><dd>Pearson's r (Fisher's interval) and Spearman's rho. Layers and epochs follow each "
-        "other: n_effective is the number of independent points that they are worth (Bartlett 1935), p_effective the "
-        "p-value with it.</dd></dl>"
-    )
+    told = {
+        "mean, sd, n": "Over runs of one configuration with different seeds; sd has n − 1 in its denominator.",
+        "intervals": f"{view.level:.0%}, Student's t with n − 1 degrees of freedom, the seeds as the units: samples, "
+        "layers and pairs of models of one seed are no independent repetitions.",
+        "pairs of models": "Mean and sd over the pairs. The interval comes from leaving out one seed at a time "
+        "(jackknife of a U-statistic, Arvesen 1969), and needs three seeds. Groups with the same seeds lose a seed "
+        "together, for models of one seed began from the same weights.",
+        "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
+        "where N and k are equal.",
+        "correlations": "Pearson's r (Fisher's interval) and Spearman's rho. Layers and epochs follow each other: "
+        "n_effective is the number of independent points that they are worth (Bartlett 1935), p_effective the p-value "
+        "with it.",
+    }
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(text)}</dd>' for name, text in told.items())}</dl>"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, text_columns: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,14 +96,21 @@ def _similarity(view: View) -> Iterator[Plot]:
         kind, group_a, group_b, *place = key
         main = place[0] in mains and count < _MOST_MAPS
         count += main
+        slugs = [_slug(view, str(group)) for group in dict.fromkeys((group_a, group_b))]
         models = f"{group_a}" if kind == "within" else f"{group_a} and {group_b}"
         yield Plot(
-            file_name("nnls", str(kind), str(group_a), "" if kind == "within" else str(group_b), *_told(place)),
+            file_name("nnls", str(kind), *slugs, *_told(place)),
             f"Layers of different models, {models}, {_where(place)}",
             _pairs_text(rows, str(kind)),
             partial(matrix_figure, rows),
             bool(main),
         )
+
+
+def _slug(view: View, group: str) -> str:
+    """What file names call a group: its label without odd characters, where that tells all groups apart."""
+    slugs = {label: re.sub(r"[^A-Za-z0-9_-]+", "-", label).strip("-") for label in view.groups}
+    return slugs[group] if len(set(slugs.values())) == len(slugs) else group
 
 
 def _pairs_text(rows: pd.DataFrame, kind: str) -> str:

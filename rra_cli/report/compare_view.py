@@ -77,7 +77,7 @@ class View:
         rows = rows[rows["epoch"].notna() & (rows["checkpoint"] != "best")]
         found = []
         for _, own in rows.groupby("group", sort=False):
-            index = int(round(depth * int(own["index"].max())))
+            index = round(depth * int(own["index"].max()))
             found.append(own[own["index"] == min(own["index"].unique(), key=lambda at: (abs(at - index), at))])
         import pandas as pd
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.core.reading import read_json, read_yaml
 from rra_cli.errors import UserError
 from rra_cli.report.run import Run
 from rra_cli.report.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
@@ -48,7 +49,7 @@ def read_training(path: Path) -> pd.DataFrame | None:
         frame = pd.json_normalize(lines, sep="_")
         frame["epoch"] = frame["epoch"].astype(int)
         return frame.sort_values("epoch", kind="stable").reset_index(drop=True)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read: expected one JSON object with an `epoch` a line ({error})",
             "run the experiment again to write it anew (what was trained is reused)",
@@ -71,21 +72,19 @@ def _read_search_times(path: Path) -> pd.DataFrame | None:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml  # comes with omegaconf
-
-    return _mapping(path, yaml.safe_load, yaml.YAMLError)
+    return _mapping(path, read_yaml)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
-    return _mapping(path, json.loads, ValueError)
+    return _mapping(path, read_json)
 
 
-def _mapping(path: Path, parse: Any, fault: type[Exception]) -> Mapping[str, Any]:
+def _mapping(path: Path, read: Callable[[Path], Any]) -> Mapping[str, Any]:
     """What the file says of the run; it decorates the report, so a missing one is no error."""
     if not path.is_file():
         return {}
     try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except (fault, UnicodeDecodeError) as error:
+        value = read(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}", "run the experiment again to write it anew") from error
     return value if isinstance(value, Mapping) else {}

@@ -13,6 +13,7 @@ from typing import Any
 
 from rra_cli.core import files
 from rra_cli.core.progress import Progress
+from rra_cli.errors import UserError
 from rra_cli.report.html import Rendered, report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
@@ -43,6 +44,8 @@ def render(run_folder: Path, progress: Progress, cache: Path | None) -> list[Pat
         f"plots/{figure.plot.name}.{kind}": data for figure in rendered for kind, data in figure.encoded.items()
     }
     contents[REPORT] = report_html(run, run_folder.resolve().name, rendered, links).encode("utf-8")
+    if (run_folder / "plots").is_symlink():
+        raise UserError(f"{run_folder / 'plots'} is a link, behind which nothing is written", "remove it and run again")
     for name, data in contents.items():
         files.write_bytes(run_folder / name, data)
     for name in before["files"] if before else ():

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.core.resources import format_bytes, free_memory
 from rra_cli.errors import UserError
 from rra_cli.report.frames import complete
 from rra_cli.report.schema import LABELS, REQUIRED, TABLES, TEXT, WHOLE, metric_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_GROWTH = 25  # bytes of memory for a byte of a table, whose cells are texts first
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
 
     path, table = folder / f"{name}.csv", TABLES[name]
     try:
+        size, free = path.stat().st_size, free_memory()
+        if size * _GROWTH > free:
+            raise ValueError(
+                f"it has {format_bytes(size)}, too much for the {format_bytes(free)} of memory that are free"
+            )
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         lost = [column for column in table.columns if column not in header and column not in table.optional]
@@ -99,7 +107,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         columns = zip(*rows, strict=True) if rows else [()] * len(header)
         cells = {column: _parsed(texts, column) for column, texts in zip(header, columns, strict=True)}
         return complete(pd.DataFrame(cells), table, name)
-    except (ValueError, csv.Error, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OverflowError, csv.Error, UnicodeDecodeError, OSError) as error:
         raise UserError(
             f"{path} cannot be read as the table {name!r}: {error}",
             "run the experiment again to write it anew (what was computed is reused)",

@@ -129,14 +129,15 @@ def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int
 
 def _n_looked_at(stage: TrainStage, n_train: int) -> int:
     """Samples that are looked at without augmentation, over all epochs (see `training/lines.py`)."""
-    from rra_cli.training.lines import CLEAN_SAMPLES, is_cheap, is_clean_epoch
+    from rra_cli.training.lines import CLEAN_SAMPLES, SPREAD_SAMPLES, SPREAD_SHARE, is_cheap, is_clean_epoch
 
     method, n_test, n_clean = stage.method, stage.images.dataset.sizes["test"], min(n_train, CLEAN_SAMPLES)
     some = sum(is_clean_epoch(epoch, method.epochs) for epoch in range(method.epochs + 1))
+    spread = (method.epochs + 1) * min(SPREAD_SAMPLES, n_train // SPREAD_SHARE)
     if method.classifies:
-        return method.epochs * n_test + some * n_clean
+        return spread + method.epochs * n_test + some * n_clean
     often = is_cheap(n_clean + n_test, n_train, method.n_views)
-    return (method.epochs if often else some) * (n_test + n_clean)
+    return spread + (method.epochs if often else some) * (n_test + n_clean)
 
 
 def _input_bytes(stage: TrainStage) -> int:

@@ -160,7 +160,7 @@ class GraphStage(Stage):
 
     def _time_file(self, store: Store) -> Path:
         """Not part of the artifact: equal graphs are equal to the byte. It may be deleted at any time."""
-        return store.root / "cache" / "search_times" / f"{self.point.graph.key}-{self.k}.json"
+        return store.cache("search_times") / f"{self.point.graph.key}-{self.k}.json"
 
     def seconds(self, store: Store) -> float | None:
         """Wall-clock seconds of the search that found the graph; None where they are not known."""

@@ -249,9 +249,11 @@ class TrainStage(Stage):
         """The encoder and the method's heads with the weights of that checkpoint, in evaluation mode."""
         import torch
 
+        from rra_cli.training.checkpoint import read_tensors
+
         heads, path = self.fresh_heads(), self._kept(store, checkpoint).file("heads.pt")
         try:
-            torch.nn.ModuleDict(heads).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            torch.nn.ModuleDict(heads).load_state_dict(read_tensors(path))
         except Exception as error:
             raise UserError(
                 f"{path} does not hold the projector and predictor of {self.label}: {type(error).__name__}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,19 @@ def write_checkpoint(folder: Path, weights: Weights, description: dict[str, Any]
     files.write_json(folder / DESCRIPTION, description)
 
 
+def read_tensors(path: Path) -> Any:
+    """What torch saved: tensors and plain values, never code; in memory it takes what it takes on the disk.
+
+    Raises ValueError or `BadZipFile` for what torch does not write today, and whatever torch raises for a damaged file.
+    """
+    with zipfile.ZipFile(path) as parts:
+        sizes = [part.file_size for part in parts.infolist()]
+        packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist())
+    if packed or sum(sizes) > path.stat().st_size:
+        raise ValueError("it would grow in memory, which torch's own files do not")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_encoder(model: Model, input_shape: tuple[int, int, int], n_classes: int, weights_path: Path) -> Encoder:
     """The architecture with the weights of that file, in evaluation mode on the CPU.
 
@@ -71,7 +85,7 @@ def load_encoder(model: Model, input_shape: tuple[int, int, int], n_classes: int
     with torch.random.fork_rng(devices=[]):  # building draws initial weights, which must not move the caller's state
         encoder = model.build(input_shape, n_classes)
     try:
-        encoder.module.load_state_dict(torch.load(weights_path, map_location="cpu", weights_only=True))
+        encoder.module.load_state_dict(read_tensors(weights_path))
     except Exception as error:
         raise UserError(
             f"{weights_path} does not hold the weights of model={model.name} for inputs {input_shape} and "
@@ -190,7 +204,7 @@ def resume(
             continue
         training = fresh()
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_tensors(path)
             check_format(content)
             found, then = json.loads(content["identity"]), content["conditions"]
             if found == json.loads(json.dumps(identity)):

@@ -64,38 +64,33 @@ SPACES = (
 
 
 def lasting(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
-    """What is wrong after the last line's epoch and was so after the one with figures before it, if there is one.
+    """What is wrong after the last line's epoch and was so after the epochs before it, a tenth of all, two at least.
 
-    One epoch may be a passing state: a network that first separates two groups varies in one dimension.
+    Fewer may be a passing state: a network that first separates two groups varies in one dimension.
     """
     trained = [line for line in lines if line["epoch"] > 0]
-    seen = [line for line in trained if line["embedding_std"] is not None]
-    pair = seen[-2:] if trained and seen and seen[-1] is trained[-1] else []
-    # The loss is known of every epoch, so its two are the last two.
-    found = _both(pair, method, n_classes)
-    found.pop("loss", None)
-    return found | {kind: text for kind, text in _both(trained[-2:], method, n_classes).items() if kind == "loss"}
+    n = min(patience(method.epochs), method.epochs)
+    return _all_of(trained[-n:], method, n_classes) if len(trained) >= n else {}
+
+
+def patience(epochs: int) -> int:
+    """Epochs in a row after which a state is told."""
+    return max(2, -(-epochs // 10))
 
 
 def new_warnings(job: TrainingJob, history: Sequence[Line]) -> list[str]:
     """What is wrong now and was never said before; a function of the history, so a resumed run repeats nothing."""
-    if not job.method.trains or not history or len(history) < 2 + (job.epochs > 1):
-        return []
-    now = lasting(history, job.method, job.n_classes)
+    now = lasting(history, job.method, job.n_classes) if job.method.trains else {}
     if not now:
         return []
-    told = {
-        kind
-        for end in range(2 + (job.epochs > 1), len(history))
-        for kind in lasting(history[:end], job.method, job.n_classes)
-    }
+    told = {kind for end in range(len(history)) for kind in lasting(history[:end], job.method, job.n_classes)}
     return [text for kind, text in now.items() if kind not in told]
 
 
-def _both(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
-    """The warnings of the last of these lines that the others give as well."""
+def _all_of(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
+    """The warnings of the last of these lines that all the others give as well."""
     each = [
         warnings(line, n_classes=n_classes, collapsed_loss=method.collapsed_loss(), cause=method.collapse_cause)
         for line in lines
     ]
-    return {kind: text for kind, text in each[-1].items() if all(kind in one for one in each)} if each else {}
+    return {kind: text for kind, text in each[-1].items() if all(kind in one for one in each)}

@@ -18,6 +18,10 @@ from rra_cli.training.keeping import check_finite, diverged, finite_means
 # Training samples that are also looked at without augmentation, at most; and the least distance in epochs.
 CLEAN_SAMPLES = 10_000
 CLEAN_EVERY = 4
+# Training samples on whose spread an eye is kept after every epoch, at most, and this share of them at most: a forward
+# pass of an eighth adds a twenty-fourth to the steps of one view.
+SPREAD_SAMPLES = 2_000
+SPREAD_SHARE = 8
 # What looks at samples may add to a training step: a forward pass costs a third of a step of one view.
 MOST_ADDED = 1 / 12
 
@@ -25,14 +29,16 @@ MOST_ADDED = 1 / 12
 class Observer:
     """Looks at a network after every epoch.
 
-    A method that classifies has its accuracy on the test split after every epoch and the other figures after some; one
-    that does not has only those, after every epoch where that is cheap.
+    How far the representation spreads is known after every epoch. A method that classifies has its accuracy on the test
+    split after every epoch too, and the other figures after some; one that does not has these after every epoch where
+    that is cheap.
     """
 
     def __init__(self, job: TrainingJob, train: Resident) -> None:
         self.job = job
         self.test = Resident.of(job.test, job.mean, job.std, str(train.device))
         self.clean = train.take(clean_positions(len(train), job.seed))
+        self.spread = self.clean.take(spread_positions(len(train), len(self.clean)))
         self.is_cheap = is_cheap(len(self.clean) + len(self.test), len(train), job.method.n_views)
         self.has_classes = job.n_classes > 1
 
@@ -43,8 +49,8 @@ class Observer:
         augmentation; losses in nats, accuracies in [0, 1]. The others after the epoch and without augmentation:
         train_clean_*: of up to 10,000 training samples; test_*: of the test split; both null for a method that does
         not classify. knn_accuracy: of the test split by those training samples, of the representation; embedding_std,
-        effective_rank: of their representation; projection_*: of what the method's first head makes of it, where there
-        is one. null where nothing was computed.
+        effective_rank: of the representation of up to 2,000 of them; projection_*: of what the method's first head
+        makes of it, where there is one. null where nothing was computed.
         """
         job, epoch = self.job, training.epoch
         line: dict[str, Any] = {"epoch": epoch, "lr": None, "train_loss": None}
@@ -62,6 +68,7 @@ class Observer:
         looks = is_clean_epoch(epoch, job.epochs) or (self.is_cheap and not job.method.classifies)
         if looks or job.method.classifies:
             line |= self._figures(training, looks, tick)
+        line |= self._spread(training)
         for name, value in line.items():
             if value is not None and not math.isfinite(value):
                 raise diverged(job, f"after epoch {epoch}, {name} is {value}")
@@ -89,11 +96,17 @@ class Observer:
                 self.test.labels,
                 k=figures.neighbours_asked(len(self.clean), self.job.n_classes),
             )
-        found["embedding_std"] = figures.embedding_std(clean.representation)
-        found["effective_rank"] = figures.effective_rank(clean.representation)
+        return found
+
+    def _spread(self, training: Training) -> dict[str, float]:
+        """How far the representation, and what the first head makes of it, spreads."""
+        embeddings = figures.see(training.encoder, self.spread, training.representation).representation
+        found = {
+            "embedding_std": figures.embedding_std(embeddings),
+            "effective_rank": figures.effective_rank(embeddings),
+        }
         if training.objective.heads:
-            head = training.objective.get_submodule(training.objective.heads[0])
-            projection = figures.projected(head, clean.representation)
+            projection = figures.projected(training.objective.get_submodule(training.objective.heads[0]), embeddings)
             found["projection_std"] = figures.embedding_std(projection)
             found["projection_effective_rank"] = figures.effective_rank(projection)
         return found
@@ -103,6 +116,12 @@ def clean_positions(n: int, seed: int) -> torch.Tensor:
     """The training samples `(min(n, CLEAN_SAMPLES),)`, ascending, that are looked at without augmentation."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "clean"))
     return torch.randperm(n, generator=generator)[:CLEAN_SAMPLES].sort().values
+
+
+def spread_positions(n_train: int, n_clean: int) -> torch.Tensor:
+    """Which of the `n_clean` clean samples are looked at after every epoch, evenly over them: at least two."""
+    n = max(2, min(SPREAD_SAMPLES, n_train // SPREAD_SHARE))
+    return torch.linspace(0, n_clean - 1, min(n, n_clean)).round().long()
 
 
 def is_cheap(n_looked_at: int, n_train: int, n_views: int) -> bool:

@@ -72,9 +72,7 @@ def neighbours(run: Path, split: str, layer: str) -> list[list[int]]:
     """The neighbour lists of the last checkpoint, read without our code."""
     manifest = json.loads((run / "manifest.json").read_text())
     (row,) = [
-        row
-        for row in manifest["graphs"]
-        if (row["checkpoint"], row["split"], row["layer"]) == ("last", split, layer)
+        row for row in manifest["graphs"] if (row["checkpoint"], row["split"], row["layer"]) == ("last", split, layer)
     ]
     path = run / manifest["store"] / row["path"] / "indices.npy"
     found: list[list[int]] = np.load(path)[:, : row["k"]].tolist()

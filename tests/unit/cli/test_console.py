@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_every_reporter_writes_the_log(
         assert "a note" in shown.err
         assert "a warning" in shown.err
         assert "broken: done" not in shown.err
+
+
+@pytest.mark.parametrize("mode", ["lines", "bars"])
+def test_a_warning_is_shown_once_where_no_log_is_open(mode: str) -> None:
+    """In a process of its own: Python shows by itself what is logged where nobody listens."""
+    code = f"from rra_cli.console import make_reporter; make_reporter({mode!r}).warn('it is damaged')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("it is damaged") == 1
 
 
 def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,10 +110,10 @@ def test_runs_on_other_samples_are_refused_with_the_reason(tmp_path: Path) -> No
 def test_another_number_of_samples_or_neighbours_is_refused(tmp_path: Path) -> None:
     one = finished_run(tmp_path, 0)
     _, found, (fewer,) = compared(one, finished_run(tmp_path, 1, group="b", n=20))
-    assert (found, fewer.reason) == ([], "other samples: 30 and 20 of them")
+    assert (found, fewer.reason) == ([], "other samples: 20 and 30 of them")
     _, found, (other_k,) = compared(one, finished_run(tmp_path, 1, group="b", k=4))
     assert found == []
-    assert other_k.reason == "graphs of 5 and of 4 neighbours: give both the same neighbors.k"
+    assert other_k.reason == "graphs of 4 and of 5 neighbours: give both the same neighbors.k"
 
 
 def test_a_larger_graph_serves_a_smaller_k(tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
             changed(method={"precision": "bf15"}),
             "method.precision: expected one of float32, bf16, got 'bf15'; did you mean 'bf16'?",
         ),
+        (
+            changed(neighbors={"preprocess": "cosine"}),
+            "neighbors.preprocess: expected one of none, centre, zscore, l2, whitening, got 'cosine'; "
+            "did you mean 'l2' (cosine distance is Euclidean distance after it)?",
+        ),
         (changed(neighbors={"k": "many"}), "neighbors.k: expected an integer or null, got 'many'"),
         (changed(seed=True), "seed: expected an integer, got True"),
         (changed(seed=-1), "seed: expected an integer from 0 to 2^63 - 1, got -1"),

@@ -288,7 +288,7 @@ def test_a_caltech101_picture_that_cannot_be_read_is_named(unpacked: bool, tmp_p
     bad = next(
         s for s in SPLITS if any(name.endswith("watch/image_0003.jpg") for name in dataset.list_pictures(s).names)
     )
-    with pytest.raises(UserError, match=r"watch/image_0003.jpg \(not a picture that Pillow knows\)"):
+    with pytest.raises(UserError, match=r"watch/image_0003.jpg \(not a picture of a format that is read\)"):
         dataset.load(bad)
 
 

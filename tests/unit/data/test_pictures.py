@@ -143,7 +143,7 @@ def deep(pixels: np.ndarray) -> bytes:
 GOOD = picture(noise(30, 30, 0))
 BAD = {
     "empty": (b"", "the file is empty"),
-    "text": (b"hello", "not a picture that Pillow knows"),
+    "text": (b"hello", "not a picture of a format that is read"),
     "broken off": (GOOD[: len(GOOD) // 2], "truncated"),
     "32 bits": (deep(np.full((4, 4), 70_000, np.int32)), "its pixels have more than 16 bits; save it with 8 or 16"),
     "floating": (

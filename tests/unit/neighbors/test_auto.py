@@ -38,6 +38,8 @@ def test_exact_search_grows_with_the_square_and_descent_nearly_linearly() -> Non
     times = [nn_descent_seconds(size, d, k, compiled=True) for size in (n, 10 * n)]
     assert 10 <= times[1] / times[0] < 16
     assert exact_seconds(n, d, k, n_reference=n) == pytest.approx(2 * exact_seconds(n, d, k), rel=0.2)
+    assert 1.9 < exact_seconds(n, d, k, shards=100) / exact_seconds(n, d, k) < 2, "pairs of two shards, from both"
+    assert exact_seconds(n, d, k, shards=1) == exact_seconds(n, d, k)
     assert nn_descent_seconds(*SMALL, compiled=True) + cost_model.DESCENT_COMPILE == nn_descent_seconds(*SMALL)
 
 
@@ -108,4 +110,6 @@ def test_faults_are_those_of_the_engine_that_would_be_chosen() -> None:
     for field, value in {"min_recall": 1.5, "seed": -1, "n_jobs": 0, "recall_rows": 0, "k": 0}.items():
         with pytest.raises(ValueError, match=f"{field} is {value}"):
             AutoEngine(**{field: value})
+    with pytest.raises(ValueError, match=r"min_recall is 1.2; it must lie in \[0, 1\]$"):  # there is no null here
+        AutoEngine(min_recall=1.2)
     assert not AutoEngine().prefix_stable

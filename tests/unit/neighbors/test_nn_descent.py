@@ -246,6 +246,25 @@ def test_where_the_recall_is_missed_the_graph_is_exact(monkeypatch: pytest.Monke
         assert PynndescentEngine(min_recall=enough).search(x, 6).engine == "pynndescent"
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"recall": 0.9}', None], ids=["empty", "torn", "other", "one bit"])
+def test_a_damaged_note_of_a_missed_recall_is_searched_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    """Never another recall, never a fault; the control is the test above, where the note is sound and used."""
+    x = gaussian(100, 3)
+    stand_in = library(monkeypatch, poor(x))
+    engine = PynndescentEngine(min_recall=0.75)
+    engine.search(x, 6, work=tmp_path)
+    (note,) = tmp_path.iterdir()
+    kept = note.read_bytes()
+    note.write_bytes(kept[:-17] + bytes([kept[-17] ^ 1]) + kept[-16:] if content is None else content)
+    assert missed_recall(tmp_path) is None
+    assert [note.name in record.getMessage() for record in caplog.records] == [True]
+    assert engine.search(x, 6, work=tmp_path).engine == "exact"
+    assert stand_in.calls == 2
+    assert missed_recall(tmp_path) == 0.5
+
+
 def test_it_is_compiled_once_and_says_so() -> None:
     stand_in, told = Library(np.zeros((64, 5))), []
     for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,7 +183,7 @@ def test_a_search_that_went_on_has_no_time(base: Experiment, tmp_path: Path, lef
     blocks = tmp_path / "blocks"
     blocks.mkdir()
     if left:
-        (blocks / "recall.json").write_text(json.dumps({"recall": 0.5}))
+        (blocks / "rows.state").write_bytes(b"half")
     assert stage.seconds(context.store) is None
     stage._search(context, tmp_path / "graph", blocks)
     assert (stage.seconds(context.store) is None) is left

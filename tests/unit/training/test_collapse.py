@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from training_jobs import job, tiny, trained_methods
 
 from rra_cli.methods.method import Batch
-from rra_cli.training.collapse import lasting, new_warnings, warnings
+from rra_cli.training.collapse import lasting, new_warnings, patience, warnings
 from rra_cli.training.figures import effective_rank, embedding_std
 from rra_cli.training.job import begin
 
@@ -108,11 +109,16 @@ def test_one_bad_epoch_is_let_pass_and_two_are_not() -> None:
     assert set(lasting([line(0, POINT), good, bad | {"epoch": 2}, bad | {"epoch": 3}], method, 10)) == {"complete"}
 
 
-def test_epochs_without_figures_lie_between() -> None:
-    method = tiny("simclr")
-    history = [line(0, SPREAD), line(1, None), line(2, POINT), line(3, None), line(4, POINT)]
-    assert set(lasting(history, method, 10)) == {"complete"}
-    assert lasting(history[:4], method, 10) == {}, "nothing is known of the last epoch"
+def test_a_long_training_is_given_a_tenth_of_its_epochs() -> None:
+    assert [patience(epochs) for epochs in (1, 3, 20, 21, 200)] == [2, 2, 2, 3, 20]
+    method = replace(tiny("simclr"), epochs=30)
+    bad = [line(0, SPREAD), *(line(epoch, POINT) for epoch in (1, 2, 3))]
+    assert lasting(bad[:3], method, 10) == {}
+    assert set(lasting(bad, method, 10)) == {"complete"}
+
+
+def test_a_training_of_one_epoch_has_no_second_to_wait_for() -> None:
+    assert set(lasting([line(0, SPREAD), line(1, POINT)], replace(tiny("simclr"), epochs=1), 10)) == {"complete"}
 
 
 def test_a_warning_is_given_once_in_a_run_whoever_resumes_it() -> None:

@@ -121,12 +121,12 @@ def test_the_history_says_what_the_method_allows(
     lines = [json.loads(text) for text in found["history/training.jsonl"].decode().splitlines()]
     method = tiny(name)
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert all(0 < line["embedding_std"] <= 1 for line in lines)
+    assert all(1 <= line["effective_rank"] <= 96 for line in lines)
     for line in (lines[0], lines[-1]):
         assert (line["test_accuracy"] is not None) == method.classifies
         assert (line["train_clean_loss"] is not None) == method.classifies
         assert 0 <= line["knn_accuracy"] <= 1
-        assert 0 < line["embedding_std"] <= 1
-        assert 1 <= line["effective_rank"] <= 96
         assert ("projection_std" in line) == (f"{ENTRIES[0]}/heads.pt" in found)
     score = "test_accuracy" if method.classifies else "knn_accuracy"
     scores = [line[score] if line[score] is not None else -1.0 for line in lines]
