@@ -15,7 +15,7 @@ from typing import Any
 from rra_cli import __version__
 from rra_cli.cli import job as jobs
 from rra_cli.cli.sweep import identity_of, sweep_folder
-from rra_cli.config.bind import HINT, KEYS, NO_EXPERIMENT
+from rra_cli.config.bind import HINT, KEYS, NO_EXPERIMENT, bind
 from rra_cli.config.compose import composed
 from rra_cli.core import sweepdir
 from rra_cli.core.provenance import changes_since, provenance
@@ -84,6 +84,14 @@ def repeat(source: Path, folder: Path, overrides: Sequence[str] = ()) -> None:
     """Runs a recorded configuration into `folder`, as Hydra's job would: faults are recorded, not raised."""
     run = recorded(source, overrides)
     jobs.carry_out(folder, run.name, run.config, {key: value for key, value in run.kept.items() if key != "experiment"})
+
+
+def follow_recorded(source: Path, overrides: Sequence[str] = ()) -> int:
+    """In every process of torchrun but the first: takes part in the training of a recorded run; the exit code."""
+    from rra_cli.stages.ranks import follow
+
+    run = recorded(source, overrides)
+    return follow(bind(run.config, run.name))
 
 
 def repeated_sweep(source: Path, overrides: Sequence[str], given: str, launcher: str, command: str) -> Sweep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rra_cli.cli.again import (
     check_free,
     data_changes,
     differences_now,
+    follow_recorded,
     recorded,
     repeat,
     repeated_sweep,
@@ -44,6 +46,10 @@ def run_again(args: argparse.Namespace, command: str) -> int:
         raise UserError(f"--from {source}: there is no such folder", "give the folder of a run or of a sweep")
     hydra = [text for text in checked.overrides if text.lstrip("+").startswith("hydra")]
     changes = [text for text in checked.overrides if text not in hydra]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and is_sweep(source):
+        raise UserError("torchrun starts one run, not a sweep", "rra job SWEEP NUMBER is one job of it")
+    if int(os.environ.get("RANK", 0)) > 0:
+        return follow_recorded(source, changes)
     config, _ = composed(hydra, [])
     if is_sweep(source):
         return _sweep_again(source, changes, config, command)

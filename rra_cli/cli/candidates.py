@@ -16,7 +16,7 @@ from rra_cli.config.bind import SECTIONS
 from rra_cli.core.component import GROUPS
 
 PATH_KEYS = ("activations.path", "dataset.root", "store.root", "hydra.run.dir", "hydra.sweep.dir")
-HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.launcher.n_jobs", "hydra.verbose")
 
 
 def candidates(line: str) -> list[str]:
@@ -41,7 +41,9 @@ def candidates(line: str) -> list[str]:
     if command == "gc":
         flags = ("--dry-run", "--older-than", "--list", "--forget-unseen", "--store", "--help")
         return [] if previous == "--older-than" else _matching(word, [f"{flag} " for flag in flags])
-    return _paths(word) if command == "report" else []
+    if command == "status" and word.startswith("-"):
+        return _matching(word, ["--watch ", "--once ", "--help "])
+    return _paths(word) if command in ("report", "status", "job") else []
 
 
 def _compare(word: str, previous: str) -> list[str]:
@@ -55,7 +57,7 @@ def _compare(word: str, previous: str) -> list[str]:
 
 
 def _run(word: str, before: Sequence[str], previous: str) -> list[str]:
-    if previous in ("--config-dir", "-cd"):
+    if previous in ("--config-dir", "-cd", "--from"):
         return _paths(word, folders=True)
     if previous in ("--cfg", "-c"):
         return _matching(word, ["job ", "hydra ", "all "])
@@ -92,6 +94,8 @@ def _values(key: str, value: str, options: Mapping[str, Mapping[str, Any]], befo
         done, item = value[: (cut := max(value.rfind(","), value.rfind("[")) + 1)], value[cut:]
         end = "" if done.startswith("[") else " "
         return [f"{done}{name}" for name in _matching(item, [f"{name}{end}" for name in options[key]])]
+    if key == "hydra/launcher":
+        return _matching(value, ["basic ", "joblib "])
     if key in PATH_KEYS:
         return _paths(value, folders=True)
     parent, _, name = key.rpartition(".")

@@ -36,10 +36,11 @@ def lay_out(checked: Checked, config_dirs: Sequence[Path], first: Any, name: str
     with hydra_errors():
         folders = _folders(checked, overrides, config_dirs, first)
         given = str(first.hydra.sweep.dir)
+    identity = _identity(overrides, differs, config_dirs, first)
     return Sweep(
-        path=sweep_folder(given, name, _identity(overrides, differs, config_dirs)),
+        path=sweep_folder(given, name, identity),
         experiment=name,
-        identity=_identity(overrides, differs, config_dirs),
+        identity=identity,
         command=command,
         cwd=str(Path.cwd()),
         rra=__version__,
@@ -64,11 +65,11 @@ def identity_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
 
 
-def _identity(overrides: list[list[str]], differs: list[list[str]], config_dirs: Sequence[Path]) -> str:
+def _identity(overrides: list[list[str]], differs: list[list[str]], config_dirs: Sequence[Path], first: Any) -> str:
     """Of what all jobs compute, in whatever order they were asked for."""
     # One job's configuration and what sets the others apart from it: composing all of them takes a while.
     position = min(range(len(differs)), key=lambda number: differs[number])
-    config = jobs.without_hydra(composed(overrides[position], config_dirs)[0])
+    config = jobs.without_hydra(first if position == 0 else composed(overrides[position], config_dirs)[0])
     from omegaconf import OmegaConf
 
     return identity_of({"config": OmegaConf.to_container(config), "jobs": sorted(differs)})

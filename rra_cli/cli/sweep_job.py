@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rra_cli.core import signals, sweepdir
 from rra_cli.core.sweepdir import Sweep, SweepJob
-from rra_cli.errors import EXIT_BUG, ConfigError, UserError
+from rra_cli.errors import EXIT_BUG, EXIT_USER, ConfigError, UserError
 
 HELP = """\
 rra job: runs one job of a sweep; what launchers and the tasks of a job array call.
@@ -38,9 +38,25 @@ def main(arguments: Sequence[str]) -> int:
         threading.Thread(target=_end_with_the_launcher, args=(sys.stdin.fileno(),), daemon=True).start()
     if Path(sweep.cwd).is_dir():
         os.chdir(sweep.cwd)  # relative paths of the command mean what they meant there
+    if int(os.environ.get("RANK", 0)) > 0:
+        return _follow(sweep, job)
     run_job(sweep, job)
     outcome = sweep.outcome(job)
     return EXIT_BUG if outcome is None else outcome.code
+
+
+def _follow(sweep: Sweep, job: SweepJob) -> int:
+    """In every process of torchrun but the first, which says what is wrong."""
+    from rra_cli.cli.again import follow_recorded
+    from rra_cli.config.compose import load
+    from rra_cli.stages.ranks import follow
+
+    try:
+        if job.source is not None:
+            return follow_recorded(Path(job.source), job.overrides)
+        return follow(load(job.overrides, [Path(path) for path in sweep.config_dirs]))
+    except UserError:
+        return EXIT_USER
 
 
 def run_job(sweep: Sweep, job: SweepJob) -> None:

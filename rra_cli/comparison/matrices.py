@@ -131,6 +131,7 @@ def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[R
         first, second = (_restricted(matrix, layers) for matrix in (one, other))
         summary, together = summarise_pairs(first, second, level)
         index = dict(zip(one.common, _indices(one), strict=True))
+        deepest = max(row.index for row in one.models_a[0].rows)
         counts = [len({*each.seeds_a, *each.seeds_b}) for each in (first, second)]
         for at, layer in enumerate(layers):
             where = {key: value for key, value in _place(one).items() if key not in ("kind", "group_a", "group_b")}
@@ -140,6 +141,7 @@ def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[R
                 **where,
                 "layer": layer,
                 "index": index[layer],
+                "depth": index[layer] / deepest if deepest else 0.0,
                 "difference": float(summary.value[at]),
                 "low": float(summary.low[at]),
                 "high": float(summary.high[at]),

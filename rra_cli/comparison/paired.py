@@ -193,7 +193,7 @@ def _samples_key(model: Model, split: str, same_samples: bool) -> str:
 
 def _refusals(groups: Sequence[Group], here: Sequence[Model], split: str, same_samples: bool) -> list[Refused]:
     """Every pair of runs that is not compared, once for its two groups."""
-    found = {}
+    found: dict[tuple[str, str], Refused] = {}
     for one, other in combinations(here, 2):
         if _samples_key(one, split, same_samples) != _samples_key(other, split, same_samples):
             labels = groups[one.group].label, groups[other.group].label
@@ -224,7 +224,8 @@ def _compare(place: Place, models: Sequence[Model], reader: GraphReader, threads
     reasons: dict[str, None] = {}
     engines, recalls = {}, {}
     for model in models:
-        own, mine = [reader.read(model.run, row) for row in model.rows], []
+        own = [reader.read(model.run, row) for row in model.rows]
+        mine: list[int | None] = []
         for row, graph in zip(model.rows, own, strict=True):
             if isinstance(graph, str):
                 reasons[f"{row.layer}: {graph}"] = None

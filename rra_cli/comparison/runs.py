@@ -105,7 +105,7 @@ def read_run(name: str, folder: Path) -> FinishedRun:
     seed = config.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UserError(f"config.yaml is damaged: the seed is {seed!r}")
-    run = {"name": name, "folder": folder, "config": config, "seed": seed, **tables}
+    run: dict[str, Any] = {"name": name, "folder": folder, "config": config, "seed": seed, **tables}
     return FinishedRun(
         **run,
         training=read_training(folder / "training.jsonl"),

@@ -62,8 +62,8 @@ class Forecast:
         self.tasks: list[Task] = []
 
     def expect(self, seconds: Mapping[Hashable, float]) -> None:
-        """Is told what will be done."""
-        self._waiting, self._began = dict(seconds), self._clock()
+        """Is told what will be done from now on."""
+        self._waiting, self._current, self._estimated, self._began = dict(seconds), {}, 0.0, self._clock()
 
     def begin(self, units: Iterable[Hashable]) -> None:
         """Is told that these pieces of work, as far as they were expected, begin; what began before is done."""
@@ -71,12 +71,12 @@ class Forecast:
         self._current = {unit: self._waiting.pop(unit) for unit in dict.fromkeys(units) if unit in self._waiting}
 
     def left(self) -> float | None:
-        """Seconds until the end; None where nothing was expected, or nothing is left of it but a task without end."""
-        if not self._waiting and not self._current and not self._estimated:
-            return None
+        """Seconds until the end, by the open task alone where nothing else is expected; None where nothing is known."""
+        innermost = self.tasks[-1].left() if self.tasks else None
+        if not self._waiting and not self._current:
+            return innermost
         elapsed = self._clock() - self._began
         pace = elapsed / self._estimated if self._estimated >= CORRECTED_AFTER else 1.0
-        innermost = self.tasks[-1].left() if self.tasks else None
         now = pace * sum(self._current.values()) if innermost is None else innermost
         return now + pace * sum(self._waiting.values())
 

@@ -125,8 +125,9 @@ class Lease:
         """Gives the lease to whoever wants it next; does nothing where it was lost."""
         if self.owner is None or not self._is_mine():
             return
-        files.boundary(f"lease {self.folder.parent.name}: release")
-        with suppress(LeaseLostError, OSError):
+        # Also on a full disk: without the mark the others find out when this process ends, or by its silence.
+        with suppress(UserError, OSError):
+            files.boundary(f"lease {self.folder.parent.name}: release")
             self.check()
             self._place(Owner.this_process(free=True), f"after-{self.owner.id}")
         self.stop()

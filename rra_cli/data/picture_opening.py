@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Decoded by Pillow itself or by its libraries, whatever the file is called.
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MOST_BYTES = 2**28  # of a file
 MOST_PIXELS = 2**26  # of a picture: 8192 x 8192
 LONGEST_SIDE = 2**15  # resizing goes by one side first: a line of pixels would become a huge picture on the way

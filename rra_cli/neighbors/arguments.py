@@ -68,14 +68,10 @@ def _of_tensor(tensor: torch.Tensor, what: str) -> NDArray[Any]:
 
     if tensor.device.type != "cpu":
         raise InputError(f"{what} must be in main memory, got a tensor on {tensor.device}", "give it as tensor.cpu()")
-    hints = {
-        "nested": "give all samples the same size",
-        "quantized": "give it as tensor.dequantize()",
-        "sparse": "give it as tensor.to_dense()",
-    }
-    kinds = {"nested": tensor.is_nested, "quantized": tensor.is_quantized, "sparse": tensor.layout != torch.strided}
-    for kind in (kind for kind, found in kinds.items() if found):
-        raise InputError(f"{what} must be a dense tensor, got a {kind} one", hints[kind])
+    if tensor.is_nested:
+        raise InputError(f"{what} must be a dense tensor, got a nested one", "give all samples the same size")
+    if tensor.layout != torch.strided:
+        raise InputError(f"{what} must be a dense tensor, got a sparse one", "give it as tensor.to_dense()")
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()

@@ -28,7 +28,7 @@ def exact_neighbors(
     device: str = "cpu",
     memory: int | str | None = None,
     progress: Progress = silent,
-    work: Path | None = None,
+    work: Path | str | None = None,
 ) -> NeighborGraph:
     """The exact graph of the k nearest neighbours by Euclidean distance, nearest first, ties by lower id.
 
@@ -69,7 +69,7 @@ def exact_rows(
     device: str = "cpu",
     memory: int | str | None = None,
     progress: Progress = silent,
-    work: Path | None = None,
+    work: Path | str | None = None,
 ) -> Found:
     """Rows start..stop of `exact_neighbors(activations, k)`: ids `(stop - start, k)` int64 and distances float64.
 
@@ -90,7 +90,7 @@ def _find(
     device: torch.device,
     memory: int,
     progress: Progress,
-    work: Path | None,
+    work: Path | str | None,
 ) -> Found:
     """The k nearest of rows start..stop of `data`: among `other`, or among themselves without self."""
     # Compiled code is loaded by whoever searches, not by whoever reads a graph.
@@ -119,7 +119,7 @@ def _find(
     store = None
     if work is not None:
         name = fingerprint(here.hashes, there.hashes, k, span, other is None, references.features)
-        store = BlockStore(work, name)
+        store = BlockStore(Path(work), name)
     options: dict[str, Any] = {"own": own, "memory": memory, "progress": progress, "store": store}
     if device.type == "cpu":
         found = search(queries, references, reach, offset=offset, **options)

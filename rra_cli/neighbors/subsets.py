@@ -32,7 +32,7 @@ def exact_subset_graphs(
     device: str = "cpu",
     memory: int | str | None = None,
     progress: Progress = silent,
-    work: Path | None = None,
+    work: Path | str | None = None,
 ) -> list[NeighborGraph]:
     """The exact graphs of nested subsets: of the first `size` samples of `order`, for every size.
 
@@ -127,7 +127,7 @@ def _graphs(
     ks: list[int],
     memory: int,
     progress: Progress,
-    work: Path | None,
+    work: Path | str | None,
 ) -> list[NeighborGraph]:
     from rra_cli.neighbors.tiles.duplicates import expand
     from rra_cli.neighbors.tiles.nested import NestedSearch
@@ -164,13 +164,13 @@ def _graphs(
 
 
 def _stores(
-    work: Path | None, references: Rows, scans: list[Scan], cuts: list[int], reaches: list[int]
+    work: Path | str | None, references: Rows, scans: list[Scan], cuts: list[int], reaches: list[int]
 ) -> list[BlockStore] | None:
     """Where the graph of every subset is kept while the search goes on."""
     if work is None:
         return None
     whole, shape = scans[-1].hashes, (cuts, reaches)
     return [
-        BlockStore(work, fingerprint(part.hashes, whole, "nested", *shape, cut, reach, references.features))
+        BlockStore(Path(work), fingerprint(part.hashes, whole, "nested", *shape, cut, reach, references.features))
         for part, cut, reach in zip(scans, cuts, reaches, strict=True)
     ]

@@ -26,6 +26,8 @@ _DOTTED: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "linestyle": (0, (
 _DEPTHS = (1 / 3, 2 / 3, 1.0)
 # More than this many kinds of networks: their layers' names no longer fit below one axis.
 _MOST_NAMED = 3
+# Comparisons of different groups in one plot.
+_MOST_BETWEEN = 3
 
 
 def layers_figure(view: View, metric: str, pool: str, scale: int, transfer: str = "") -> Figure | None:
@@ -46,7 +48,7 @@ def layers_figure(view: View, metric: str, pool: str, scale: int, transfer: str 
             at = np.arange(len(line.mean)) if len(kinds) == 1 else _depth(line)
             draw_line(place, view, line, at, few=len(line.mean) <= 30)
         _chance(place, found)
-        _axis(place, view.term(metric), found)
+        _axis(place, view.term(metric), lines)
         if len(panels) > 1:
             place.set_title(split, loc="right", pad=2)
     room = _layer_axis(axes, kinds)
@@ -60,15 +62,16 @@ def epochs_figure(view: View, metric: str, split: str, pool: str, scale: int) ->
     if not any(len(line.mean) > 2 for _, lines in panels for line in lines):
         return None
     made, axes = figure(1.0, rows=len(panels), sharex=True, sharey=True)
+    every = [line for _, lines in panels for line in lines]
     for place, (_, lines) in zip(axes, panels, strict=True):
         for line in lines:
             draw_line(place, view, line, line.position, few=len(line.mean) <= 30)
         _chance(place, lines)
-        _axis(place, view.term(metric), lines)
+        _axis(place, view.term(metric), every)
         names = dict.fromkeys(name for line in lines for name in line.names)
         place.set_title(plain(", ".join(shorten(name, LONGEST_NAME) for name in names)), loc="right", pad=2)
     _epoch_axis(axes[-1])
-    _finish(made, view, [line for _, lines in panels for line in lines], len(panels), 0.25)
+    _finish(made, view, every, len(panels), 0.25)
     return made
 
 
@@ -103,37 +106,72 @@ def training_figure(view: View) -> Figure | None:
 
 
 def diagonal_figure(view: View, rows: pd.DataFrame, differences: pd.DataFrame) -> Figure | None:
-    """Every layer with itself in other models: a line a comparison; below, differences of these lines if there are."""
+    """Every layer with itself in other models: a line a comparison; below, differences of groups if there are.
+
+    More than `_MOST_BETWEEN` comparisons of different groups, or differences, are left to the tables.
+    """
     if rows.empty:
         return None
-    labels = {_comparison(row): None for row in rows.to_dict("records")}
-    layers = list(dict.fromkeys(rows.sort_values("index", kind="stable")["layer"]))
-    related = _within_differences(differences)
-    made, axes = figure(1.0, rows=1 + bool(len(related)), sharex=True)
+    within, between = (rows[(rows["kind"] == "within") == kind] for kind in (True, False))
+    groups = {label: number for number, label in enumerate(view.groups)}
+    lines = _diagonals(view, within, ["group_a"])
+    crossed = _diagonals(view, between, ["group_a", "group_b"])
+    related = _diagonals(view, _within(differences), ["comparison_a", "comparison_b"], "difference")
+    lines |= crossed if len(crossed) <= _MOST_BETWEEN or not lines else {}
+    related = related if len(related) <= _MOST_BETWEEN else {}
+    kinds = list(dict.fromkeys(line.names for key, line in lines.items() if len(key) == 1 or not len(within)))
+    letters = _letters(view.groups)
+    made, axes = figure(1.0, rows=1 + bool(related), sharex=True)
     handles = []
-    for number, label in enumerate(labels):
-        own = rows[[_comparison(row) == label for row in rows.to_dict("records")]]
-        line = view.line(label, own, "index", "layer")
-        handles.append(_comparison_line(axes[0], line, number, layers, label))
+    for number, (key, line) in enumerate([*lines.items(), *related.items()]):
+        style = line_style(groups[key[0]] if len(key) == 1 else len(groups) + number, 0, False)
+        place, sign = (axes[0], "×") if number < len(lines) else (axes[1], "−")
+        at = np.arange(len(line.mean)) if len(kinds) == 1 and line.names == kinds[0] else _depth(line)
+        place.plot(at, line.mean, **style.keywords(), zorder=3, gid="mean")
+        if np.isfinite(line.low).any():
+            place.fill_between(at, line.low, line.high, color=style.colour, alpha=0.2, linewidth=0, zorder=2)
+        named = [letters[group] for group in key]
+        label = f" {sign} ".join(name or group for name, group in zip(named, key, strict=True))
+        handles.append(
+            legend_line(plain(f"{label}: {key[0]}" if len(key) == 1 and named[0] else label), **style.keywords())
+        )
     _axis(axes[0], LAYER_SIMILARITY, [])
-    chance = rows["chance"].dropna() if "chance" in rows else []
-    if len(chance):
-        axes[0].axhline(float(chance.iloc[0]), **_DOTTED, zorder=1)
-    if len(related):
+    for level in rows["chance"].dropna().unique()[:1]:
+        axes[0].axhline(float(level), **_DOTTED, zorder=1, gid="chance")
+        handles.insert(len(lines), legend_line("chance level", **_DOTTED))
+    if related:
         axes[1].axhline(0.0, color="0.3", linewidth=0.7, zorder=1)
-        pairs = list(dict.fromkeys(zip(related["comparison_a"], related["comparison_b"], strict=True)))
-        for number, (one, other) in enumerate(pairs):
-            own = related[(related["comparison_a"] == one) & (related["comparison_b"] == other)]
-            line = view.line(one, own, "index", "layer", "difference")
-            label = f"{one} − {other}"
-            handles.append(_comparison_line(axes[1], line, len(labels) + number, layers, label))
         axes[1].set_ylabel("difference")
         axes[1].grid(axis="y", color="0.88", linewidth=0.5)
-    layer_ticks(axes[-1], layers)
-    axes[0].set_xlim(-0.5, len(layers) - 0.5)
-    rows_of_legend = _legend(made, handles)
-    made.set_figheight(_PANEL_INCHES * len(axes) + names_inches(layers) + _LEGEND_ROW_INCHES * rows_of_legend + 0.3)
+    room = _layer_axis(axes, kinds)
+    height = _PANEL_INCHES * len(axes) + room
+    made.set_figheight(height + _LEGEND_ROW_INCHES * _legend(made, handles) + 0.3)
     return made
+
+
+def _diagonals(view: View, rows: pd.DataFrame, keys: list[str], value: str = "mean") -> dict[tuple[str, ...], Line]:
+    """A line for each of the comparisons in a table."""
+    found = {}
+    for key, own in rows.groupby(keys, sort=False):
+        own = own.sort_values("index", kind="stable")
+        line = view.line(str(key[0]), own, "depth", "layer", value)
+        found[tuple(map(str, key))] = line
+    return found
+
+
+def _within(differences: pd.DataFrame) -> pd.DataFrame:
+    """Those of one group with another, each within itself: the others are in the table."""
+    if differences.empty:
+        return differences
+    between = differences["comparison_a"].str.contains(" × ") | differences["comparison_b"].str.contains(" × ")
+    return differences[~between]
+
+
+def _letters(groups: Sequence[str]) -> dict[str, str]:
+    """Short names of the groups, where two of their labels would not fit into a line of the legend; else ""."""
+    widest = sum(sorted(text_points(plain(group), 6.5) for group in groups)[-2:])
+    short = [chr(ord("A") + at) if at < 26 else f"G{at}" for at in range(len(groups))]
+    return dict(zip(groups, short if widest > _LEGEND_POINTS - 28 else [""] * len(groups), strict=True))
 
 
 def draw_line(axes: Axes, view: View, line: Line, at: Any, *, few: bool, dashes: Any = None) -> None:
@@ -145,28 +183,8 @@ def draw_line(axes: Axes, view: View, line: Line, at: Any, *, few: bool, dashes:
         axes.fill_between(at, line.low, line.high, color=style.colour, alpha=0.2, linewidth=0, zorder=2, gid="band")
 
 
-def _comparison_line(axes: Axes, line: Line, number: int, layers: Sequence[str], label: str) -> Any:
-    style = line_style(number, 0, False)
-    at = [layers.index(name) for name in line.names]
-    axes.plot(at, line.mean, **style.keywords(), zorder=3, gid="mean")
-    if np.isfinite(line.low).any():
-        axes.fill_between(at, line.low, line.high, color=style.colour, alpha=0.2, linewidth=0, zorder=2, gid="band")
-    return legend_line(plain(label), **style.keywords())
-
-
-def _within_differences(differences: pd.DataFrame) -> pd.DataFrame:
-    """Those of one group with another, each within itself: the others are in the table."""
-    if differences.empty:
-        return differences
-    between = differences["comparison_a"].str.contains(" × ") | differences["comparison_b"].str.contains(" × ")
-    return differences[~between]
-
-
-def _comparison(row: dict[Any, Any]) -> str:
-    return str(row["group_a"]) if row["kind"] == "within" else f"{row['group_a']} × {row['group_b']}"
-
-
 def _depth(line: Line) -> Any:
+    """Positions, which may be numbers of layers, from 0 to 1."""
     return line.position / max(1.0, float(line.position.max()))
 
 

@@ -135,7 +135,7 @@ def _correlations(axes: Axes, view: View, x: str, y: str, title: str) -> None:
             told.append((at, f"r = {number(float(own['r'].iloc[0]), 2)}"))
     for row, (at, text) in enumerate(told):
         colour = line_style(at, 0, False).colour
-        where = {"transform": axes.transAxes, "ha": "left", "va": "top", "fontsize": 6.0}
+        where: dict[str, Any] = {"transform": axes.transAxes, "ha": "left", "va": "top", "fontsize": 6.0}
         axes.text(1.01, 0.98 - 0.1 * row, text, color=colour, **where)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rra_cli.report.compare_curves import diagonal_figure, epochs_figure, layers_figure, training_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
@@ -83,7 +83,7 @@ def _similarity(view: View) -> Iterator[Plot]:
         own = differences[(differences[keys] == list(place)).all(axis=1)]
         main = place[0] in mains and _is_first(view, place, diagonal)
         yield Plot(
-            file_name("nnls_diagonal", *map(str, _told(place))),
+            file_name("nnls_diagonal", *_told(place)),
             f"Layers and themselves in other models, {_where(place)}",
             f"{LAYER_SIMILARITY.label.capitalize()} of every layer with itself, over pairs of models. 1: the models "
             f"have the same neighbours there. Bands: {view.level:.0%} interval with the seeds as the units, "
@@ -93,15 +93,16 @@ def _similarity(view: View) -> Iterator[Plot]:
         )
     count = 0
     for key, rows in cells.groupby(["kind", "group_a", "group_b", *keys], sort=False):
-        kind, group_a, group_b, *place = key
+        kind, group_a, group_b = map(str, key[:3])
+        place = key[3:]
         main = place[0] in mains and count < _MOST_MAPS
         count += main
-        slugs = [_slug(view, str(group)) for group in dict.fromkeys((group_a, group_b))]
-        models = f"{group_a}" if kind == "within" else f"{group_a} and {group_b}"
+        slugs = [_slug(view, group) for group in dict.fromkeys((group_a, group_b))]
+        models = group_a if kind == "within" else f"{group_a} and {group_b}"
         yield Plot(
-            file_name("nnls", str(kind), *slugs, *_told(place)),
+            file_name("nnls", kind, *slugs, *_told(place)),
             f"Layers of different models, {models}, {_where(place)}",
-            _pairs_text(rows, str(kind)),
+            _pairs_text(rows, kind),
             partial(matrix_figure, rows),
             bool(main),
         )
@@ -119,14 +120,14 @@ def _pairs_text(rows: pd.DataFrame, kind: str) -> str:
     return f"Mean (and standard deviation) over {what}: {pairs}. Hatched: no value."
 
 
-def _is_first(view: View, place: tuple[object, ...], frame: pd.DataFrame) -> bool:
-    return (str(place[2]), int(str(place[3]))) == view.places(frame)[0]
+def _is_first(view: View, place: Sequence[Any], frame: pd.DataFrame) -> bool:
+    return (str(place[2]), int(place[3])) == view.places(frame)[0]
 
 
-def _told(place: object) -> list[str]:
-    checkpoint, split, pool, scale = map(str, place)  # type: ignore[call-overload]
+def _told(place: Sequence[Any]) -> list[str]:
+    checkpoint, split, pool, scale = map(str, place)
     return [checkpoint, split, "" if pool == "none" else f"{pool}{scale}"]
 
 
-def _where(place: object) -> str:
+def _where(place: Sequence[Any]) -> str:
     return ", ".join(part for part in _told(place) if part)

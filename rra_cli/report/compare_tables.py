@@ -65,7 +65,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "chance",
     ),
     # Differences of those: of two groups, or of a group and its comparison with another.
-    "nnls_differences": ("comparison_a", "comparison_b", *_POINT, "layer", "index", *_POOL, *_SIZE, *_TEST),
+    "nnls_differences": ("comparison_a", "comparison_b", *_POINT, "layer", "index", "depth", *_POOL, *_SIZE, *_TEST),
     # Every pair of models by itself; std_error: over the samples.
     "nnls_models": (
         *("run_a", "run_b", "group_a", "group_b", *_POINT, "layer_a", "layer_b", *_POOL, *_SIZE, "nnls", "std_error"),

@@ -15,6 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from killing import count_boundaries, in_child, kill_at, results, run
+from killing import in_child, kill_at, results, run
 
 import rra_cli.stages.lay_out
 import rra_cli.training.loop  # noqa: F401 - imported before the fork
@@ -378,11 +379,17 @@ def main(folder: Path, kind: str, seed: int, n_cases: int) -> None:
     # The report is read from the tables and has its own tests; drawing it takes longer than all the rest.
     pipeline.render = lambda *args, **kwargs: []  # type: ignore[assignment]
     torch.set_num_threads(1)
+    # What a killed process wrote is seen by others whether it was flushed or not; flushing only costs time here.
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]
     calm = folder / "calm"
     calm.mkdir(parents=True)
-    boundaries = count_boundaries(calm, KEEP)
-    (calm / "names").unlink()
-    trial = Trial(folder, calm, random.Random(seed), n_cases, boundaries)
+    # In this process, so that whoever gives the command later has all code loaded and compiled.
+    boundaries: list[str] = []
+    files.observers.append(boundaries.append)
+    run(calm, KEEP)
+    files.observers.clear()
+    assert threading.active_count() == 1, "a fork would lose threads"
+    trial = Trial(folder, calm, random.Random(seed), n_cases, len(boundaries))
     KINDS[kind](trial)
     print(json.dumps({"tried": trial.tried, "ended": trial.ended, "problems": trial.problems}))
 

@@ -20,22 +20,24 @@ from rra_cli.__main__ import main
 # Seconds of work: a small net on some of the digits, two measured checkpoints.
 TINY = [
     "+experiment=quickstart", "model=mlp", "method.epochs=2", "method.milestones=[0,1]", "method.batch_size=32",
-    "dataset.train_size=200", "dataset.n_samples=60", "neighbors.k=4", "runtime.device=cpu", "runtime.threads=1",
+    "dataset.train_size=100", "dataset.n_samples=60", "dataset.splits=[test]", "neighbors.k=4", "runtime.device=cpu",
+    "runtime.threads=1",
 ]  # fmt: skip
-# Without the drawing of every run's own plots, which has tests of its own.
+# Several commands in one process, without the drawing of every run's own plots, which has tests of its own.
 PLAIN = """
-import sys
+import json, sys
 from rra_cli import pipeline
 from rra_cli.__main__ import main
 pipeline.render = lambda *args, **kwargs: []
-sys.exit(main(sys.argv[1:]))
+sys.exit(max(main(arguments) for arguments in json.loads(sys.argv[1])))
 """
 
 
-def rra_run(outputs: Path, *arguments: str) -> None:
+def rra_run(outputs: Path, *commands: list[str]) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HYDRA_", "RRA_"))}
     environment = kept | {"RRA_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-c", PLAIN, "run", *TINY, *arguments]
+    whole = json.dumps([["run", *TINY, *arguments] for arguments in commands])
+    command = [sys.executable, "-c", PLAIN, whole]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -44,8 +46,11 @@ def rra_run(outputs: Path, *arguments: str) -> None:
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of 2 x 3 jobs, and one run that measured other samples."""
     folder = tmp_path_factory.mktemp("outputs")
-    rra_run(folder, "-m", "seed=range(3)", "optimizer.lr=0.001,0.01", f"hydra.sweep.dir={folder / 'sweep'}")
-    rra_run(folder, "dataset.n_samples=40", f"hydra.run.dir={folder / 'smaller'}")
+    rra_run(
+        folder,
+        ["-m", "seed=range(3)", "optimizer.lr=0.001,0.01", f"hydra.sweep.dir={folder / 'sweep'}"],
+        ["dataset.n_samples=40", f"hydra.run.dir={folder / 'smaller'}"],
+    )
     return folder
 
 
@@ -54,6 +59,12 @@ def compared(outputs: Path) -> Path:
     """What `rra compare` of the sweep wrote."""
     assert main(["compare", str(outputs / "sweep"), "--out", str(outputs / "compared"), "--threads", "1"]) == 0
     return outputs / "compared"
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plots, for tests about tables."""
+    monkeypatch.setattr("rra_cli.report.compare_rendering._draw", lambda view, progress: [])
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -154,7 +165,7 @@ def test_the_same_runs_in_another_order_write_the_same_bytes(
 
 
 def test_a_second_comparison_replaces_the_first_and_other_folders_are_left_alone(
-    outputs: Path, capsys: pytest.CaptureFixture[str]
+    outputs: Path, compared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, one = outputs / "twice", str(runs_of(outputs, "0.01")[0])
     (folder / "tables").mkdir(parents=True)
@@ -162,16 +173,25 @@ def test_a_second_comparison_replaces_the_first_and_other_folders_are_left_alone
     assert main(["compare", one, "--out", str(folder)]) == 2
     assert "exists and holds other things than a comparison" in capsys.readouterr().err
     shutil.rmtree(folder)
-    assert main(["compare", str(outputs / "sweep"), "--out", str(folder), "--checkpoints", "all"]) == 0
-    assert "nnls_diagonal_epoch_0000_test.png" in {path.name for path in (folder / "plots").iterdir()}
+    shutil.copytree(compared, folder)
     assert main(["compare", one, "--out", str(folder)]) == 0
     assert not list((folder / "plots").glob("nnls_*")), "one run has no other to be compared with"
     assert {row["n"] for row in table(folder, "layers")} == {"1"}
     assert {row["sd"] for row in table(folder, "layers")} == {""}
 
 
+def test_models_are_compared_at_every_checkpoint_where_that_is_asked_for(
+    outputs: Path, tmp_path: Path, undrawn: None
+) -> None:
+    runs = [str(run) for run in runs_of(outputs, "0.01")[:2]]
+    assert main(["compare", *runs, "--out", str(tmp_path / "out"), "--checkpoints", "all", "--threads", "1"]) == 0
+    diagonal = table(tmp_path / "out", "nnls_diagonal")
+    assert {row["checkpoint"] for row in diagonal} == {"epoch_0000", "epoch_0001", "last"}
+    assert {(row["n_pairs"], row["low"]) for row in diagonal} == {("1", "")}, "two seeds have no interval"
+
+
 def test_other_samples_are_refused_between_models_and_drawn_side_by_side(
-    outputs: Path, capsys: pytest.CaptureFixture[str]
+    outputs: Path, undrawn: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = outputs / "sizes"
     mine = [str(run) for run in runs_of(outputs, "0.001")]
@@ -179,16 +199,14 @@ def test_other_samples_are_refused_between_models_and_drawn_side_by_side(
     shown = capsys.readouterr().out
     assert "refused: inter-model NNLS of dataset.n_samples=40 and dataset.n_samples=60, test: other samples: " in shown
     rows = table(folder, "refused")
-    assert {(row["split"], row["reason"]) for row in rows} == {
-        (split, "other samples: 40 and 60 of them") for split in ("train", "test")
-    }
+    assert {(row["split"], row["reason"]) for row in rows} == {("test", "other samples: 40 and 60 of them")}
     assert {row["kind"] for row in table(folder, "nnls")} == {"within"}
     assert {row["dataset.n_samples"] for row in table(folder, "layers")} == {"40", "60"}
     assert table(folder, "differences") == [], "dimension depends on N: curves yes, differences no"
 
 
 def test_runs_that_are_unfinished_missing_or_damaged_are_named_and_left_out(
-    outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    outputs: Path, tmp_path: Path, undrawn: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, other, *_ = runs_of(outputs, "0.001")
     bad: dict[str, Any] = {name: tmp_path / name for name in ("running", "cut", "no_table", "yaml")}

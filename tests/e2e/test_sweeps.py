@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 TINY = [
     *("dataset=digits", "dataset.train_size=300", "dataset.n_samples=20", "dataset.splits=[test]"),
     *("model=mlp", "model.width=16", "runtime.threads=1", "runtime.progress=lines", "metrics=nncs"),
-    *("method.epochs=40", "method.batch_size=4", "neighbors.k=3,4,60"),
+    *("method.epochs=30", "method.batch_size=4", "neighbors.k=3,4,60"),
 ]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RRA_DATA": ""}
@@ -71,12 +71,20 @@ def wait_for(holds: Callable[[], bool], seconds: float = 90.0) -> None:
         time.sleep(0.1)
 
 
-def trains(root: Path, watcher: Watcher) -> bool:
-    """Whether a job is in the middle of its training, as its status says."""
-    return any((folder / "sweep.json").exists() for folder in root.glob("sweeps/*")) and any(
-        state.active and state.stage.startswith("train") and 0 < state.done < state.total
-        for state in states(folder_of(root), watcher)
-    )
+def trainers(root: Path, watcher: Watcher) -> list[RunState]:
+    """The jobs that are in the middle of their training, as their status says."""
+    if not any((folder / "sweep.json").exists() for folder in root.glob("sweeps/*")):
+        return []
+    found = states(folder_of(root), watcher)
+    return [each for each in found if each.active and each.stage.startswith("train") and 0 < each.done < each.total]
+
+
+def hold_a_trainer(root: Path, watcher: Watcher) -> int:
+    """Stops a process in the middle of its training, so that it is there when it is looked at; its number."""
+    wait_for(lambda: bool(trainers(root, watcher)))
+    pid = int(json.loads((trainers(root, watcher)[0].path / "status.json").read_text())["pid"])
+    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
 def published(store: Path) -> list[str]:
@@ -128,15 +136,13 @@ def test_a_killed_sweep_goes_on_where_it_was(calm: Path, tmp_path: Path, capsys:
     run = start(tmp_path, *TINY, *JOBLIB)
     watcher = Watcher()
     try:
-        wait_for(lambda: trains(tmp_path, watcher))
+        victim = hold_a_trainer(tmp_path, watcher)
         folder = folder_of(tmp_path)
         assert len(sweepdir.read(folder).jobs) == 3
         assert main(["status", str(folder), "--once"]) == 0
         shown = capsys.readouterr().out
         assert "running" in shown
         assert "2 neighbors.k=60" in shown
-        trainer = next(state for state in states(folder, watcher) if state.active and state.total)
-        victim = json.loads((trainer.path / "status.json").read_text())["pid"]
         os.kill(victim, signal.SIGKILL)
     finally:
         run.kill()
@@ -183,7 +189,7 @@ def test_a_signal_lets_all_jobs_save(number: int, code: int, calm: Path, tmp_pat
     long = [*TINY[:-1], "neighbors.k=3", "seed=0,1", "method.epochs=400"]
     run = start(tmp_path, *long, *JOBLIB)
     watcher = Watcher()
-    wait_for(lambda: trains(tmp_path, watcher) and all(state.done for state in states(folder_of(tmp_path), watcher)))
+    wait_for(lambda: len(trainers(tmp_path, watcher)) == 2)
     run.send_signal(number)
     out, err = run.communicate(timeout=60)
     assert run.returncode == code, err
@@ -194,13 +200,11 @@ def test_a_signal_lets_all_jobs_save(number: int, code: int, calm: Path, tmp_pat
 
 @pytest.mark.long
 def test_a_job_that_is_killed_is_lost_alone(tmp_path: Path) -> None:
-    """As by the kernel, where memory runs out. The exit code says that something is missing; the same command adds it."""
+    """As by the kernel, where memory runs out. The exit code says so; the same command mends it."""
     short = [*TINY[:-1], "neighbors.k=3", "seed=0,1,2"]
     run = start(tmp_path, *short, *JOBLIB)
     watcher = Watcher()
-    wait_for(lambda: trains(tmp_path, watcher))
-    victim = next(state for state in states(folder_of(tmp_path), watcher) if state.active and state.total)
-    os.kill(json.loads((victim.path / "status.json").read_text())["pid"], signal.SIGKILL)
+    os.kill(hold_a_trainer(tmp_path, watcher), signal.SIGKILL)
     out, err = run.communicate(timeout=120)
     assert run.returncode == 1, err
     assert sorted(state.state for state in states(folder_of(tmp_path), watcher)) == ["dead", "done", "done"]

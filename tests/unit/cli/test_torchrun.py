@@ -31,6 +31,23 @@ def test_another_number_of_processes_is_refused_before_anything_is_written(
     assert rra("run", *MLP, "method.ranks=2") == EXIT_OK, "the control"
 
 
+def test_the_other_processes_follow_a_job_of_a_sweep_and_a_run_again(
+    rra: Command, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rra("run", "-m", *MLP, "seed=4,5") == EXIT_OK
+    (sweep,) = rra.sweeps
+    followed = []
+    monkeypatch.setattr("rra_cli.stages.ranks.follow", lambda experiment: followed.append(experiment.seed) or EXIT_OK)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert rra("job", str(sweep), "1") == EXIT_OK
+    assert rra("run", "--from", str(sweep / "seed=4")) == EXIT_OK
+    assert followed == [5, 4]
+    assert len(pipeline.runs) == 2
+    assert rra("run", "--from", str(sweep)) == EXIT_USER
+    assert "torchrun starts one run, not a sweep" in rra.err
+
+
 def test_only_the_first_process_says_what_is_wrong(
     rra: Command, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,9 +145,9 @@ OVERRIDES = {
     "model.depth=" + "[" * 3000: "",
     "a=" + "{b:" * 2000: "",
     "model.depth=${eval:1}": "'${eval:' is refused",
-    "model.depth=${oc.create:{a:1}}": "'${oc.create:' is refused",
+    'model.depth=${oc.create:"x"}': "'${oc.create:' is refused",
     "model=../../etc/passwd": "there is no '../../etc/passwd'",
-    "+experiment=/etc/passwd": "there is no '/etc/passwd'",
+    "method=/etc/passwd": "there is no '/etc/passwd'",
     "hydra.run.dir=a\0b": "control characters",
     "seed=glob(*)": "",
 }

@@ -82,6 +82,21 @@ def test_the_innermost_task_knows_better_than_the_estimate_of_its_stage(clock: C
     assert forecast.left() == pytest.approx(6.0 + 20.0)
 
 
+def test_what_was_not_expected_is_known_by_its_pace_alone(clock: Clock) -> None:
+    """The report, after all stages: nothing of them is left."""
+    forecast = Forecast(clock)
+    forecast.expect({"a": 10.0, "b": 20.0})
+    forecast.begin(["a"])
+    forecast.expect({})
+    assert forecast.left() is None
+    task = Task("report", clock)
+    forecast.tasks.append(task)
+    task.advance(0, 3)
+    clock.now += 4.0
+    task.advance(2, 3)
+    assert forecast.left() == pytest.approx(2.0)
+
+
 class Quiet:
     def __init__(self) -> None:
         self.heard: list[object] = []

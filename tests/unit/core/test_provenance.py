@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_cli.core.provenance import cpu_model, git_state, gpus, provenance
+from rra_cli.core.provenance import cpu_model, git_state, gpu_driver, gpus, provenance
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def test_the_record_is_json_and_names_what_was_given(repository: Path, monkeypat
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     monkeypatch.setenv("SLURM_JWT", "secret-token")
     monkeypatch.setenv("MY_PASSWORD", "secret-word")
+    monkeypatch.setenv("RRA_OUTPUTS", "/some place")
     record = provenance(
         seeds={"seed": 1, "subset_seed": 0}, checksums={"x.npy": "sha256:00"}, argv=["rra", "run"], cwd=repository
     )
@@ -79,6 +80,9 @@ def test_the_record_is_json_and_names_what_was_given(repository: Path, monkeypat
     assert "secret" not in text
     assert record["slurm"] == {"SLURM_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3"}
     assert record["argv"] == ["rra", "run"]
+    assert record["command"] == "rra run"
+    assert record["cwd"] == str(repository)
+    assert record["environment"]["RRA_OUTPUTS"] == "/some place"
     assert record["seeds"] == {"seed": 1, "subset_seed": 0}
     assert record["data"] == {"x.npy": "sha256:00"}
     assert record["git"]["working_directory"]["root"] == str(repository.resolve())
@@ -103,6 +107,13 @@ def test_the_processor_as_its_maker_writes_it(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\nmodel name\t: Other\n")
     assert cpu_model(tmp_path / "cpuinfo") == "Some CPU @ 2.00GHz"
     assert cpu_model(tmp_path / "absent") == (platform.processor() or platform.machine())
+
+
+def test_the_driver_as_it_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1\nGCC version: 12\n")
+    assert gpu_driver(tmp_path / "version") == "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1"
+    (tmp_path / "empty").write_text("")
+    assert gpu_driver(tmp_path / "empty") is gpu_driver(tmp_path / "absent") is None
 
 
 def test_gpus_are_named_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

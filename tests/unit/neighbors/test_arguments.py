@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,13 @@ def test_bfloat16_is_taken_as_the_float32_that_it_is() -> None:
         (np.ma.asarray(X), "masked array", "array.filled"),
         (TENSOR.to_sparse(), "must be a dense tensor, got a sparse one", "tensor.to_dense()"),
         (TENSOR.to("meta"), "must be in main memory, got a tensor on meta", "tensor.cpu()"),
-        (torch.quantize_per_tensor(TENSOR, 0.1, 0, torch.qint8), "got a quantized one", "tensor.dequantize()"),
+        (torch.nested.as_nested_tensor([TENSOR], layout=torch.jagged), "got a nested one", "the same size"),
         (torch.complex(TENSOR, TENSOR), "must be real numbers", ".astype"),
         ([[1.0, 2.0], [3.0]], "which this list is not", "the same number of features"),
         (TENSOR[0], r"must be two-dimensional", "reshape"),
     ],
-    ids=["masked", "without a mask", "sparse", "meta", "quantized", "complex", "ragged", "one row"],
+    ids=["masked", "without a mask", "sparse", "meta", "nested", "complex", "ragged", "one row"],
 )
-@pytest.mark.filterwarnings("ignore:torch.quantize:DeprecationWarning", "ignore::UserWarning")
 def test_what_is_no_array_of_numbers_is_refused(data: Any, message: str, hint: str) -> None:
     for search in (
         lambda: exact_neighbors(data, 2),
@@ -88,6 +88,11 @@ def test_memory_may_be_given_in_words() -> None:
         with pytest.raises(InputError, match="memory cannot be read") as caught:
             exact_neighbors(X, 3, memory=wrong)
         assert '"4GB"' in str(caught.value.hint)
+
+
+def test_the_work_folder_may_be_a_text(tmp_path: Path) -> None:
+    assert np.array_equal(exact_neighbors(X, 3, work=str(tmp_path)).indices, exact_neighbors(X, 3).indices)
+    assert len(exact_subset_graphs(X, 3, [10, 30], work=str(tmp_path))) == 2
 
 
 GRAPH = exact_neighbors(X, 3)

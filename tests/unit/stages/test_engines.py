@@ -27,6 +27,7 @@ from rra_cli.neighbors.descent import library as descent_library
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
+from rra_cli.stages.engines import reserve_threads
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.stage import Context, ensure
@@ -104,6 +105,20 @@ def lists(stage: GraphStage, context: Context) -> np.ndarray:
     graph, _, _ = stage.load(context.store, K)
     assert graph is not None
     return np.array(graph.indices)
+
+
+def test_numba_is_told_before_anything_runs_how_many_threads_are_asked_for(
+    base: Experiment, descent: Descent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("rra_cli.core.numba_threads.reserve", asked.append)
+    monkeypatch.setattr("rra_cli.pipeline.render", lambda *args, **kwargs: [])
+    for engine in (PynndescentEngine(k=K, n_jobs=7), ExactEngine(k=K)):
+        pipeline.run(replace(base, neighbors=engine), tmp_path / engine.name, make_reporter("none"), config={})
+        assert asked == [7]
+    monkeypatch.setattr(auto, "exact_seconds", lambda *size: 1e9)
+    reserve_threads(lay_out(replace(base, neighbors=AutoEngine(k=K, n_jobs=9))).stages)
+    assert asked == [7, 9]
 
 
 def test_a_warm_graph_is_keyed_by_the_graph_it_starts_from(base: Experiment) -> None:
