@@ -173,12 +173,12 @@ def columns_of(group: Group, columns: Sequence[str]) -> Columns:
         frame = frame[frame["dataset"] == ""] if "dataset" in frame else frame
         logged = _training(run, columns)
         for row in frame.to_dict("records"):
-            epoch = None if row["epoch"] is pd.NA else int(row["epoch"])
-            place = tuple(None if row[column] is pd.NA else row[column] for column in PLACE)
+            epoch = None if pd.isna(row["epoch"]) else int(row["epoch"])
+            place = tuple(None if pd.isna(row[column]) else row[column] for column in PLACE)
             point = Point(str(row["checkpoint"]), epoch, str(row["layer"]), int(row["index"]), place)
             for column in columns:
                 value = row.get(column, logged.get((column, epoch), NAN))
-                if value is not pd.NA and value == value:
+                if not pd.isna(value):
                     found[column].setdefault(point, {})[run.seed] = float(value)
     return found
 

@@ -54,10 +54,10 @@ def cells_of(group: Group) -> dict[Key, Cell]:
         # An exact graph before an approximate one, where a run has both.
         frame = run.metrics.sort_values("engine", kind="stable").drop_duplicates(list(KEY)).sort_index()
         for row in frame.to_dict("records"):
-            key = tuple(None if row[column] is pd.NA else row[column] for column in KEY)
+            key = tuple(None if pd.isna(row[column]) else row[column] for column in KEY)
             cell = found.setdefault(key, Cell())
             cell.values[run.seed] = float(row["value"])
-            cell.epochs.add(None if row["epoch"] is pd.NA else int(row["epoch"]))
+            cell.epochs.add(None if pd.isna(row["epoch"]) else int(row["epoch"]))
             cell.indices.add(int(row["index"]))
             cell.engines.add(str(row["engine"]))
             cell.chances += [float(row["chance"])] if row["chance"] == row["chance"] else []

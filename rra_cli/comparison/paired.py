@@ -9,22 +9,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.comparison.graphs import GraphReader
 from rra_cli.comparison.groups import Group, flatten
 from rra_cli.comparison.runs import FinishedRun, GraphRow, Place
-from rra_cli.core.artifact import Damage, open_artifact, verify_contents
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.store import Store
 from rra_cli.errors import UserError
-from rra_cli.metrics.estimate import collapsed
 from rra_cli.metrics.layer_similarity import chance_level, iou_table
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.neighbors.io import load_graph
 from rra_cli.neighbors.overlap import check_comparable, overlap_parts
 
 Floats = NDArray[np.float64]
@@ -79,37 +75,6 @@ class Compared:
         return self.values[a, b] if a < b else self.values[b, a].T
 
 
-class GraphReader:
-    """Graphs from the stores of runs, each checked against its checksums once. Raises UserError where one is damaged,
-    missing, or not what the run's manifest says."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, NeighborGraph | str] = {}
-
-    def read(self, run: FinishedRun, row: GraphRow) -> NeighborGraph | str:
-        """The graph of k neighbours (memory-mapped), or why there are none to read."""
-        store = Store(run.store)
-        path = store.root / row.path
-        if path not in self._known:
-            self._known[path] = row.reason or self._load(store, path, row)
-        return self._known[path]
-
-    def _load(self, store: Store, path: Path, row: GraphRow) -> NeighborGraph | str:
-        try:
-            artifact = open_artifact(path, None, None)
-            if artifact.spec.stage != "graph" or store.folder(artifact.spec, artifact.entry) != path:
-                raise Damage("it is not the artifact that its name says")
-            verify_contents(artifact)
-            graph = load_graph(path, row.k)
-        except FileNotFoundError:
-            raise UserError(f"the graph {row.path} is no longer in the store") from None
-        except (Damage, OSError, ValueError) as error:
-            raise UserError(f"the graph {row.path} is damaged: {error} (remove that folder)") from error
-        if len(graph) != row.n_samples:
-            raise UserError(f"the graph {row.path} has {len(graph)} samples, but the run measured {row.n_samples}")
-        return collapsed(graph) or graph
-
-
 def compare_models(
     groups: Sequence[Group],
     checkpoints: Sequence[str] | None,
@@ -144,6 +109,7 @@ def compare_models(
             clusters.setdefault(_samples_key(model, place.split, same_samples), []).append(model)
         refused += _refusals(groups, here, place.split, same_samples)
         found += [_compare(place, cluster, reader, threads) for cluster in clusters.values() if len(cluster) > 1]
+        reader.release()
     progress(len(places), len(places), "")
     return found, list(dict.fromkeys(refused))
 

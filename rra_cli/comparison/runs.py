@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli.comparison.find import Found, names_of
 from rra_cli.core.progress import Progress, silent
+from rra_cli.core.reading import read_json, read_yaml
 from rra_cli.core.rundir import MANIFEST, read_config
 from rra_cli.errors import UserError
 from rra_cli.report.load import read_training
@@ -117,7 +117,7 @@ def read_run(name: str, folder: Path) -> FinishedRun:
 def _manifest(folder: Path) -> dict[str, Any]:
     """Store, samples and graphs of a run; what is wrong with its manifest only keeps it from paired comparisons."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST)
         if "graphs" not in manifest or "samples" not in manifest:
             raise ValueError("it does not say which layer a graph belongs to (an earlier version of rra wrote it)")
         graphs = tuple(_graph(row) for row in manifest["graphs"])
@@ -146,10 +146,8 @@ def _graph(row: Mapping[str, Any]) -> GraphRow:
 
 def _choices(path: Path) -> dict[str, str]:
     """Group -> option, as Hydra noted it; it names groups of runs nicely and is missed where it is not there."""
-    import yaml  # comes with omegaconf
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
+        value = read_yaml(path)["hydra"]["runtime"]["choices"]
         return {str(group): str(option) for group, option in value.items() if isinstance(option, str)}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

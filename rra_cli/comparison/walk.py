@@ -63,10 +63,10 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     rows["runs"] = _run_rows(grouping, left_out)
     rows["groups"] = _group_rows(grouping)
-    with reporter.task("means over seeds") as progress:
+    with reporter.task("means over seeds"):
         _curves(grouping.groups, rows, options)
     refused = _models(grouping.groups, rows, options, reporter)
-    with reporter.task("correlations") as progress:
+    with reporter.task("correlations"):
         pairs = options.correlate or tuple(correlation.default_pairs(runs))
         rows["correlations"] = list(correlation.correlation_rows(grouping.groups, pairs, options.level))
         rows["correlation_points"] = list(correlation.point_rows(grouping.groups, options.correlate))
@@ -79,7 +79,6 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         title=_title(grouping.groups),
         groups=tuple(group.label for group in grouping.groups),
         mains={group.label: correlation.main_checkpoint(group) for group in grouping.groups},
-        # A table without rows would only be in the way.
         frames=frames,
         terms=_terms(runs),
         band=options.band,

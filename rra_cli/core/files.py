@@ -20,6 +20,7 @@ from rra_cli.core.resources import format_bytes, free_disk
 from rra_cli.errors import UserError
 
 LEFTOVER = ".tmp-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _ELSEWHERE = "set store.root, hydra.run.dir or RRA_OUTPUTS to a folder"
 
 # Called with the name of every point at which a kill would leave something new on disk. Only tests add to it.
@@ -202,6 +203,18 @@ def explained(path: Path, needed: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         fault = explanation(error, path, needed)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+@contextmanager
+def no_room_explained(path: Path) -> Iterator[None]:
+    """As `explained`, of faults that only a write can have: inside, other files are read, too."""
+    try:
+        yield
+    except OSError as error:
+        fault = explanation(error, path) if error.errno in _NO_ROOM else None
         if fault is None:
             raise
         raise fault from error

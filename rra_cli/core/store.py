@@ -109,7 +109,8 @@ class Store:
         work = None
         try:
             work = Work(self, spec, lease, folder)
-            yield work
+            with files.no_room_explained(folder):  # whatever wrote there
+                yield work
         except BaseException:
             if work is not None and work.is_empty():
                 work.close()  # nothing to go on with, as after bad input

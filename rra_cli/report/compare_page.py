@@ -70,7 +70,7 @@ def _layers(view: View) -> str:
     frame = view.main_rows(view.frames["layers"])
     frame = frame[(frame["transfer"] == "") & (frame["subset"] == 0)]
     metrics = list(dict.fromkeys(frame["metric"]))
-    keys = ["group", "split", "index", "layer", "pool", "scale"]
+    keys = ["group", "split", "layer", "pool", "index", "scale"]
     places = frame[keys].drop_duplicates()
     values = {(*(row[key] for key in keys), row["metric"]): row for row in frame.to_dict("records")}
     rows = [
@@ -79,7 +79,7 @@ def _layers(view: View) -> str:
     ]
     more = f" The first {_MOST_ROWS} of {len(places)} rows." if len(places) > _MOST_ROWS else ""
     note = f'<p>Mean ± sd over the seeds; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
-    return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=2)
+    return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=4)
 
 
 def _diagonal(view: View) -> str:
@@ -92,7 +92,7 @@ def _diagonal(view: View) -> str:
         for at, row in frame.to_dict("index").items()
     }
     frame = frame.assign(comparison=[labels[at] for at in frame.index])
-    keys = ["checkpoint", "split", "index", "layer", "pool", "scale"]
+    keys = ["checkpoint", "split", "layer", "pool", "index", "scale"]
     comparisons = list(dict.fromkeys(frame["comparison"]))
     values = {(*(row[key] for key in keys), row["comparison"]): row for row in frame.to_dict("records")}
     places = list(dict.fromkeys(frame[keys].itertuples(index=False, name=None)))
@@ -103,7 +103,7 @@ def _diagonal(view: View) -> str:
         '<a href="tables/nnls.csv">nnls.csv</a>; differences with p-values: '
         '<a href="tables/nnls_differences.csv">nnls_differences.csv</a>.</p>'
     )
-    return note + _table([*keys, *comparisons], rows, text_columns=2)
+    return note + _table([*keys, *comparisons], rows, text_columns=4)
 
 
 def _correlations(view: View) -> str:
@@ -165,6 +165,6 @@ def _summary(row: Any) -> str:
 def _text(value: Any) -> str:
     import pandas as pd
 
-    if value is pd.NA or value != value:
+    if pd.isna(value):
         return "–"
     return number(value) if isinstance(value, float) else str(value)

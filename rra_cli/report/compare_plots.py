@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rra_cli.report.compare_curves import diagonal_figure, epochs_figure, layers_figure, training_figure
+from rra_cli.report.compare_curves import epochs_figure, layers_figure, training_figure
+from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
 from rra_cli.report.compare_view import View
 from rra_cli.report.glossary import LAYER_SIMILARITY

@@ -139,7 +139,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
     def cell(value: Any) -> str:
         if isinstance(value, str):
             return value
-        if value is pd.NA or value != value:
+        if pd.isna(value):
             return ""
         return repr(value) if isinstance(value, float) else str(value)  # the shortest text that reads back
 

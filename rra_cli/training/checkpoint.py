@@ -146,7 +146,8 @@ class Training:
         newest = work / NEWEST
         content = {"conditions": conditions(device), "identity": json.dumps(identity), **self.content()}
         with files.replacing(newest) as temporary:
-            torch.save(content, temporary)
+            # Through memory: of a full disk torch says no more than that its stream has an error.
+            temporary.write_bytes(_bytes(content))
             if newest.exists():
                 files.sync(temporary)
                 os.replace(newest, work / PREVIOUS)

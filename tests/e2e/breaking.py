@@ -1,8 +1,8 @@
 """Breaks a store, a disk or a clock and gives the command of a tiny experiment again.
 
-Run as a script: `python breaking.py FOLDER KIND SEED CASES` tries CASES faults of one KIND, chosen by SEED, and prints
-one JSON line: what was tried, how it ended (the results were those of the undisturbed run, or the command was refused
-with a message for a person), and the problems: anything else. `KINDS` at the end says which kinds there are.
+Run as a script: `python breaking.py FOLDER SEED KIND=CASES ...` tries CASES faults of each KIND, chosen by SEED, and
+prints one JSON line: by kind what was tried, how it ended (the results were those of the undisturbed run, or the command
+was refused with a message for a person), and the problems: anything else. `KINDS` says which kinds there are.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class Trial:
         root.mkdir()
         return root
 
-    def end(self, what: str, root: Path, outcome: str, *, refusal: str | None = None, must: str = "") -> None:
+    def end(self, what: str, root: Path, outcome: str, *, refusal: str | tuple[str, ...] = (), must: str = "") -> None:
         """Notes how a command ended. refusal: words of the message where it may be refused; must: how it has to end."""
         self.tried.append(what)
         kind, _, text = outcome.partition(": ")
         if kind == "done" and results(root) != results(self.calm):
             self.problems.append(f"{what}: other tables than those of the undisturbed run")
-        elif kind == "refused" and (refusal is None or refusal not in text or "\n" not in text):
+        elif kind == "refused" and ("\n" not in text or not any(words in text for words in words_of(refusal))):
             self.problems.append(f"{what}: refused with {text!r}")
         elif kind == "bug":
             self.problems.append(f"{what}: {text}")
@@ -81,6 +81,10 @@ class Trial:
 
     def boundary(self) -> int:
         return self.chance.randint(1, self.boundaries)
+
+
+def words_of(refusal: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (refusal,) if isinstance(refusal, str) else refusal
 
 
 def command(root: Path, before: Callable[[], None] = lambda: None, said: Path | None = None) -> str:
@@ -184,8 +188,7 @@ def a_damaged_store(trial: Trial) -> None:
                 trial.problems.append(f"{what}: {outcome}")
         else:
             known = ("format 7", "is the result of something else", "holds something that is not")
-            words = next((words for words in known if words in outcome), None)
-            trial.end(what, root, outcome, refusal=words)
+            trial.end(what, root, outcome, refusal=known)
         if unseen and damage not in ("a deleted artifact", "another version of rra", "a flipped bit of meta.json"):
             trial.problems.append(f"{what}: the check of the store did not see it")
         shutil.rmtree(root, ignore_errors=True)
@@ -259,7 +262,7 @@ def a_full_disk(trial: Trial) -> None:
             said = trial.folder / "said"  # not on that disk
             outcome = command(root, partial(fill_at, disk / "filler", boundary), said)
             what = f"a disk full at boundary {boundary}"
-            trial.end(what, root, outcome, refusal="disk full", must="refused")
+            trial.end(what, root, outcome, refusal=("disk full", "not enough disk"), must="refused")
             (disk / "filler").unlink()
             trial.end(f"{what}, then room", root, command(root, said=said), must="done")
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -375,7 +378,7 @@ KINDS = {
 }
 
 
-def main(folder: Path, kind: str, seed: int, n_cases: int) -> None:
+def main(folder: Path, seed: int, wanted: list[str]) -> None:
     # The report is read from the tables and has its own tests; drawing it takes longer than all the rest.
     pipeline.render = lambda *args, **kwargs: []  # type: ignore[assignment]
     torch.set_num_threads(1)
@@ -389,10 +392,15 @@ def main(folder: Path, kind: str, seed: int, n_cases: int) -> None:
     run(calm, KEEP)
     files.observers.clear()
     assert threading.active_count() == 1, "a fork would lose threads"
-    trial = Trial(folder, calm, random.Random(seed), n_cases, len(boundaries))
-    KINDS[kind](trial)
-    print(json.dumps({"tried": trial.tried, "ended": trial.ended, "problems": trial.problems}))
+    found = {}
+    for kind, _, n_cases in (each.partition("=") for each in wanted):
+        place = folder / kind
+        place.mkdir()
+        trial = Trial(place, calm, random.Random(seed), int(n_cases), len(boundaries))
+        KINDS[kind](trial)
+        found[kind] = {"tried": trial.tried, "ended": trial.ended, "problems": trial.problems}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

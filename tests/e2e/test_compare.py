@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from rra_cli.__main__ import main
+from rra_cli.cli.candidates import candidates
 
 # Seconds of work: a small net on some of the digits, two measured checkpoints.
 TINY = [
@@ -33,10 +34,25 @@ sys.exit(max(main(arguments) for arguments in json.loads(sys.argv[1])))
 """
 
 
+def write_files(folder: Path, name: str) -> None:
+    """Activations of 60 samples: the same input, another layer."""
+    folder.mkdir(parents=True)
+    samples = np.random.RandomState(0).normal(size=(60, 4)).astype(np.float32)
+    weights = np.random.RandomState(len(name) + ord(name[0])).normal(size=(4, 3)).astype(np.float32)
+    np.save(folder / "00_input.npy", samples)
+    np.save(folder / "01_hidden.npy", np.tanh(samples @ weights))
+    np.save(folder / "labels.npy", (samples[:, 0] > 0).astype(np.int64))
+
+
+def files_run(outputs: Path, name: str) -> list[str]:
+    run = ["+experiment=from_activations", "neighbors.k=4", "runtime.threads=1", "runtime.device=cpu"]
+    return [*run, f"activations.path={outputs / 'files' / name}", f"hydra.run.dir={outputs / f'files_{name}'}"]
+
+
 def rra_run(outputs: Path, *commands: list[str]) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HYDRA_", "RRA_"))}
     environment = kept | {"RRA_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    whole = json.dumps([["run", *TINY, *arguments] for arguments in commands])
+    whole = json.dumps([["run", *([] if "+experiment" in each[0] else TINY), *each] for each in commands])
     command = [sys.executable, "-c", PLAIN, whole]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -44,12 +60,15 @@ def rra_run(outputs: Path, *commands: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of 2 x 3 jobs, and one run that measured other samples."""
+    """A sweep of 2 x 3 jobs, one run that measured other samples, and two of a user's files."""
     folder = tmp_path_factory.mktemp("outputs")
+    for name in ("one", "two"):
+        write_files(folder / "files" / name, name)
     rra_run(
         folder,
         ["-m", "seed=range(3)", "optimizer.lr=0.001,0.01", f"hydra.sweep.dir={folder / 'sweep'}"],
         ["dataset.n_samples=40", f"hydra.run.dir={folder / 'smaller'}"],
+        *(files_run(folder, name) for name in ("one", "two")),
     )
     return folder
 
@@ -205,6 +224,18 @@ def test_other_samples_are_refused_between_models_and_drawn_side_by_side(
     assert table(folder, "differences") == [], "dimension depends on N: curves yes, differences no"
 
 
+def test_a_users_files_are_compared_where_their_labels_are_the_same(
+    outputs: Path, tmp_path: Path, undrawn: None
+) -> None:
+    runs = [str(outputs / f"files_{name}") for name in ("one", "two")]
+    assert main(["compare", *runs, "--out", str(tmp_path / "out"), "--threads", "1"]) == 0
+    assert table(tmp_path / "out", "refused") == []
+    shared = {row["layer"]: float(row["mean"]) for row in table(tmp_path / "out", "nnls_diagonal")}
+    assert shared["input"] == 1.0
+    assert shared["hidden"] < 1.0
+    assert {row["epoch"] for row in table(tmp_path / "out", "layers")} == {""}
+
+
 def test_runs_that_are_unfinished_missing_or_damaged_are_named_and_left_out(
     outputs: Path, tmp_path: Path, undrawn: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,3 +319,10 @@ def test_an_unknown_checkpoint_is_named(outputs: Path, tmp_path: Path, capsys: p
     arguments = ["compare", str(outputs / "sweep"), "--checkpoints", "epoch_0007", "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "no run has measured 'epoch_0007'; known: epoch_0000, epoch_0001, last" in capsys.readouterr().err
+
+
+def test_the_shell_completes_flags_and_folders(outputs: Path) -> None:
+    assert "compare " in candidates("rra comp")
+    assert candidates("rra compare --corr") == ["--correlate "]
+    assert candidates("rra compare X --band ") == ["interval ", "sd "]
+    assert f"{outputs}/sweep/" in candidates(f"rra compare {outputs}/sw")

@@ -150,7 +150,13 @@ def test_what_the_plan_calls_missing_is_what_a_run_executes(lab: Lab) -> None:
     rows_of_plan = pipeline.plan(longer).rows
     assert artifacts(lab.root / "store") == before
     run = lab.run(longer)
-    assert {row.stage for row in rows_of_plan if row.state == "missing"} == {"train", "capture", "graph", "measure"}
+    assert {row.stage for row in rows_of_plan if row.state == "missing"} == {
+        "train",
+        "capture",
+        "graph",
+        "measure",
+        "to_last",
+    }
     assert run.new == {(row.stage, row.key) for row in rows_of_plan if row.state == "missing"}
 
 
@@ -163,7 +169,7 @@ def test_other_metrics_execute_no_graph(lab: Lab) -> None:
 
 def test_a_smaller_k_executes_no_graph(lab: Lab, stocked: tuple[Lab, Run]) -> None:
     run = lab.run(replace(lab.base, neighbors=ExactEngine(k=3)))
-    assert set(run.made) == {"measure"}
+    assert set(run.made) == {"measure", "to_last"}
     assert {row["k"] for row in rows(run, "layers")} == {"3"}
     for small, large in zip(rows(run, "layers"), rows(stocked[1], "layers"), strict=True):
         assert small["id_twonn"] == large["id_twonn"], "TwoNN has no k"
@@ -171,7 +177,7 @@ def test_a_smaller_k_executes_no_graph(lab: Lab, stocked: tuple[Lab, Run]) -> No
 
 def test_a_larger_k_executes_graphs_but_captures_nothing(lab: Lab, stocked: tuple[Lab, Run]) -> None:
     run = lab.run(replace(lab.base, neighbors=ExactEngine(k=7)))
-    assert set(run.made) == {"graph", "measure"}
+    assert set(run.made) == {"graph", "measure", "to_last"}
     assert len(run.new_graphs) == stocked[1].made["graph"]
     assert all(name.endswith("k=7") for name in run.new_graphs)
 
@@ -230,7 +236,7 @@ def test_activations_are_freed_once_measured_and_the_results_stay(stocked: tuple
     assert again.tables == first.tables
     # A larger k needs them again: captured, searched and freed; the training stays as it is.
     larger = lab.run(replace(freeing, neighbors=ExactEngine(k=7)))
-    assert set(larger.made) == {"graph", "measure"}
+    assert set(larger.made) == {"graph", "measure", "to_last"}
     assert any(title.startswith("capture ") for title in larger.titles)
     assert not any(title.startswith("train ") for title in larger.titles)
 
@@ -257,9 +263,15 @@ def test_a_raised_version_executes_its_stage_again_and_what_follows(lab: Lab, mo
     """The plan calls what the old version left stale; results of the old version stay for whoever still has it."""
     monkeypatch.setattr("rra_cli.stages.keys.GRAPH_VERSION", 2)
     states = {(row.stage, row.state) for row in pipeline.plan(lab.base).rows}
-    assert states == {("train", "cached"), ("capture", "cached"), ("graph", "stale"), ("measure", "missing")}
+    assert states == {
+        ("train", "cached"),
+        ("capture", "cached"),
+        ("graph", "stale"),
+        ("measure", "missing"),
+        ("to_last", "missing"),
+    }
     run = lab.run(lab.base)
-    assert set(run.made) == {"graph", "measure"}
+    assert set(run.made) == {"graph", "measure", "to_last"}
     assert {row.state for row in pipeline.plan(lab.base).rows} == {"cached"}
     monkeypatch.undo()
     assert {row.state for row in pipeline.plan(lab.base).rows} == {"cached"}

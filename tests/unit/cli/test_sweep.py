@@ -325,6 +325,22 @@ def test_a_sweep_json_may_not_say_what_a_command_line_may_not(rra: Command, pipe
     assert pipeline.runs == []
 
 
+def test_a_launcher_of_hydra_runs_the_same_jobs(
+    rra: Command, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As one that was installed: Hydra composes, names the folders and calls the jobs. Here its own basic one."""
+    monkeypatch.setattr("rra_cli.cli.launchers.LAUNCHERS", {})
+    pipeline.act = fail_for({1: UserError("mend it")})
+    arguments = [*QUICK, "seed=0,1", "model=mlp,convnet_small", f"hydra.sweep.dir={tmp_path / 'ä b'}"]
+    assert rra(*arguments) == 2
+    assert seeds(pipeline) == [0, 0, 1, 1]
+    found = {name: state for name, state in states(tmp_path / "ä b").items() if "seed=1" in name}
+    assert found == {"seed=1,model=mlp": "failed", "seed=1,model=convnet_small": "failed"}
+    pipeline.act = lambda *_: None
+    assert rra(*arguments) == 0
+    assert seeds(pipeline) == [0, 0, 1, 1, 1, 1], "those that are done end at once"
+
+
 def test_the_environment_is_left_as_it_was(rra: Command, pipeline: FakePipeline) -> None:
     inside = []
     pipeline.before = lambda experiment, folder: inside.append(os.environ.get("RRA_SWEEP"))

@@ -132,6 +132,7 @@ def test_new_files_have_the_permissions_that_the_user_asked_for(tmp_path: Path) 
     [
         (errno.ENOSPC, r"disk full: could not write .*a\.bin \(.* free there\)"),
         (errno.EDQUOT, "disk quota used up"),
+        (errno.EFBIG, "file too large: could not write .*the file system or `ulimit -f` allows no more"),
         (errno.EROFS, "the file system is read-only"),
         (errno.EACCES, "permission denied"),
         (errno.EPERM, "permission denied"),

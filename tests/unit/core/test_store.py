@@ -21,6 +21,7 @@ from rra_cli.core.references import Note
 from rra_cli.core.rundir import RunDir
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.errors import UserError
 
 SPEC = Spec("graph", 1, {"metric": "euclidean", "n": 10})
 OTHER = Spec("capture", 2, {"layer": "conv1"}, (SPEC.key,))
@@ -251,6 +252,21 @@ def test_a_damaged_artifact_is_moved_aside_and_built_again(
     assert any(aside.iterdir())  # nothing was thrown away
     assert build(store).read_bytes("a.bin") == b"0123456789"
     assert store.find(SPEC) is not None
+
+
+def test_in_full_every_byte_is_compared(store: Store, warnings: list[str]) -> None:
+    """Control: without it only sizes are, and a file that was not published is no damage of those that were."""
+    artifact = build(store)
+    (artifact.path / "a.bin").write_bytes(b"0123456788")
+    (artifact.path / ".of_the_file_system").write_text("")
+    assert store.find(SPEC) is not None
+    assert store.find(SPEC, in_full=True) is None
+    (line,) = warnings
+    assert "a.bin has other content than was published" in line
+    build(store)
+    assert store.find(SPEC, in_full=True) is not None
+    (store.find(SPEC).path / ".of_the_file_system").write_text("")  # type: ignore[union-attr]
+    assert Store(store.root).find(SPEC, in_full=True) is not None
 
 
 def test_damage_that_cannot_be_moved_aside_says_so(store: Store) -> None:
@@ -583,6 +599,15 @@ def test_an_exception_keeps_the_work_for_the_next(store: Store) -> None:
 def test_a_fault_before_anything_was_built_leaves_nothing(store: Store) -> None:
     fail_after(store)
     assert contents(store.root) == {"graph", "trash"}
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "disk full"), (122, "quota"), (27, "too large"), (30, "read-only")])
+def test_a_disk_that_refuses_a_builders_own_write_is_named(store: Store, number: int, words: str) -> None:
+    with pytest.raises(UserError, match=words), store.claim(SPEC):
+        raise OSError(number, os.strerror(number))
+    # What is read while something is built may be forbidden for other reasons.
+    with pytest.raises(PermissionError), store.claim(SPEC):
+        raise PermissionError(13, "Permission denied", "/somebody/elses/file")
 
 
 def test_an_owner_that_lost_its_lease_publishes_nothing(store: Store) -> None:

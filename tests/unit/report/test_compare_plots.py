@@ -13,7 +13,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rra_cli.report.compare_curves import diagonal_figure, epochs_figure, layers_figure, training_figure
+from rra_cli.report.compare_curves import epochs_figure, layers_figure, training_figure
+from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure
 from rra_cli.report.compare_page import comparison_html
 from rra_cli.report.compare_plots import comparison_plots
@@ -75,7 +76,7 @@ def view(
     rows["runs"] = [{"run": f"{g}-{s}", "group": g, "seed": s, "used": "yes"} for g in groups for s in range(3)]
     rows |= frames
     made = {name: frame_of(found, name) for name, found in rows.items()}
-    return View("Comparison", tuple(groups), {group: "last" for group in groups}, made)
+    return View("Comparison", tuple(groups), dict.fromkeys(groups, "last"), made)
 
 
 def lines(figure: Figure, gid: str) -> list[list[Any]]:
@@ -316,9 +317,9 @@ def test_the_page_tells_what_was_left_out_and_escapes_what_comes_from_outside() 
     ]
     refused = [{"quantity": "NNLS", "group_a": "aug=none", "group_b": evil, "split": "test", "reason": evil}]
     groups = [{"group": "aug=none", "n": 1, "seeds": "0", "setting": evil, "value": evil}]
-    shown = replace(correlated(), title=evil)
-    made = view(("aug=none", evil), runs=runs, refused=refused, groups=groups)
-    text = comparison_html(replace(made, asked=shown.asked, title=evil), [], ["tables/runs.csv"])
+    made = view(("aug=none", evil), runs=runs, refused=refused)
+    frames = {**made.frames, "groups": frame_of(groups, "groups")}
+    text = comparison_html(replace(made, frames=frames, title=evil), [], ["tables/runs.csv"])
     page = Page(text)
     assert "script" not in page.tags
     told = " ".join(page.text)

@@ -14,6 +14,7 @@ from torch import nn
 from rra_cli import pipeline
 from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, StoreConfig
+from rra_cli.core.artifact import ArtifactGoneError
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.store import Store
 from rra_cli.data.augment import Augment, NoAugment
@@ -129,6 +130,25 @@ def test_what_is_captured_are_the_trained_heads_outputs(base: Experiment, tmp_pa
     expected = np.linalg.svd(centred, compute_uv=False) ** 2 / 30
     assert [row["rank"] for row in mine] == [1, 2, 3, 4]
     np.testing.assert_allclose([row["eigenvalue"] for row in mine], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_nothing_is_made_from_damaged_weights(base: Experiment, tmp_path: Path) -> None:
+    """A bit of a number, which unpacks without a fault; the other checkpoint, the control, is read."""
+    pipeline.run(base, tmp_path / "run", Quiet(), config={"experiment": "test"})
+    training = lay_out(base).training
+    assert training is not None
+    store, (first, *_) = Store(base.store_root, warn=lambda message: None), training.milestones
+    artifact = store.find(training.spec, first.entry)
+    assert artifact is not None
+    path = artifact.file("weights.pt")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"/data/0") + 200] ^= 1
+    path.write_bytes(content)
+    for load in (training.load, training.load_headed):
+        with pytest.raises(ArtifactGoneError, match=f"{first.entry} of .* is not in the store") as caught:
+            load(store, first)
+        assert "run the same command again" in str(caught.value.hint)
+    assert training.load(store, training.last)
 
 
 def test_initial_weights_are_those_that_the_training_begins_with(base: Experiment, tmp_path: Path) -> None:
