@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rra_cli.activations.pooling import Pooling
+from rra_cli.cli.launchers import LAUNCHERS
 from rra_cli.config import catalog
 from rra_cli.config.bind import COMPONENTS, FLAGS, SECTIONS, bind
 from rra_cli.config.compose import load
@@ -53,8 +54,10 @@ def test_every_file_belongs_to_a_group_of_the_configuration() -> None:
     root = catalog.own_folder()
     found = {path.relative_to(root) for path in root.rglob("*.yaml")}
     listed = {option.path.relative_to(root) for options in OPTIONS.values() for option in options.values()}
-    assert found == {*listed, Path("config.yaml"), *(path.relative_to(root) for path in RECIPES.values())}
-    assert not listed & {path.relative_to(root) for path in RECIPES.values()}, "a recipe is no option"
+    recipes = {path.relative_to(root) for path in RECIPES.values()}
+    launchers = {Path("hydra/launcher") / f"{name}.yaml" for name in LAUNCHERS if name != "basic"}  # that is Hydra's
+    assert found == {*listed, Path("config.yaml"), *recipes, *launchers}
+    assert not listed & recipes, "a recipe is no option"
     assert set(OPTIONS) == {*COMPONENTS, "pooling", "metrics", "runtime", "experiment"}
     assert all(OPTIONS.values())
 

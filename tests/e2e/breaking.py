@@ -1,7 +1,7 @@
 """Breaks a store, a disk or a clock and gives the command of a tiny experiment again.
 
 Run as a script: `python breaking.py FOLDER SEED KIND=CASES ...` tries CASES faults of each KIND, chosen by SEED, and
-prints one JSON line: by kind what was tried, how it ended (the results were those of the undisturbed run, or the command
+prints one JSON line: by kind what was tried, how it ended (with the results of the undisturbed run, or the command
 was refused with a message for a person), and the problems: anything else. `KINDS` says which kinds there are.
 """
 

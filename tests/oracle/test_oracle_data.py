@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from rra_cli.config.compose import load as configured  # noqa: E402
 from rra_cli.core.component import component  # noqa: E402
 from rra_cli.data.dataset import ImageDataset, Samples  # noqa: E402
 
@@ -139,13 +140,13 @@ def test_no_augmentation_is_the_identity() -> None:
 
 def test_rra_parameters_are_drawn_per_sample() -> None:
     """Equal images come out different; one set of parameters per batch (as torchvision draws) would keep them equal."""
-    out = component("augment", "rra")()(images(), generator(0))
+    out = configured(["augment=rra"]).augment(images(), generator(0))
     distinct = {tuple(o.flatten()[::97].tolist()) for o in out}
     assert len(distinct) == 24
 
 
 def test_rra_is_deterministic_and_keeps_shape_type_and_range() -> None:
-    augment, x = component("augment", "rra")(), images()
+    augment, x = configured(["augment=rra"]).augment, images()
     before = x.clone()
     out = augment(x, generator(1))
     assert torch.equal(x, before), "the images were changed in place"
@@ -159,6 +160,6 @@ def test_rra_is_deterministic_and_keeps_shape_type_and_range() -> None:
 
 def test_rra_keeps_pictures_recognisable() -> None:
     """4 pixels, 15 degrees, a flip and colour: most of the picture's vertical gradient survives."""
-    out = component("augment", "rra")()(images(200), generator(3)).mean(dim=1)
+    out = configured(["augment=rra"]).augment(images(200), generator(3)).mean(dim=1)
     top, bottom = out[:, 8:12, 8:24].mean(dim=(1, 2)), out[:, 20:24, 8:24].mean(dim=(1, 2))
     assert (bottom > top).float().mean() > 0.9
