@@ -17,7 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     numba_threads.reserve()  # before a plug-in imports it
 
-    return run_command(argv)
+    code = run_command(argv)
+    if argv is None and int(os.environ.get("RANK", 0)) > 0:
+        # A process that took part in another's training has nothing left to do, but threads of torch's may still run:
+        # taking the interpreter down below them aborts it now and then, and torchrun then ends the first process too.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 `python stress.py FOLDER SEED KILLS` forks them. Kills (SIGKILL) come from outside at random moments and from inside at
 random writes and renames (`rra_cli.core.files.boundary`), until there were KILLS of them; whoever was killed starts
-again. Then all may finish, and one JSON line says what was found: see `main`.
+again. Then all may finish, and the store is looked at; where there were too few kills, another round begins with a new
+one. One JSON line says what was found: see `main`.
 """
 
 from __future__ import annotations
@@ -124,11 +125,23 @@ class Log:
                 problems.append(f"{name}: begun {len(by)} times, ended {len(ended[name])}, killed at it {interrupted}")
         return problems
 
-    def built(self) -> int:
-        return len({line.split(" ")[2] for line in self.path.read_text().splitlines()})
+    def lost(self, store: Path) -> list[str]:
+        """What was published and is not there, or is there and nobody published."""
+        named: dict[str, set[str]] = {"begin": set(), "end": set()}
+        for line in self.path.read_text().splitlines():
+            _, what, name = line.split(" ")
+            named[what].add(name)
+        paths = [path.parent.relative_to(store) for path in store.glob("*/*/**/meta.json")]
+        there = {
+            "/".join((*path.parts, "")[:3]) for path in paths if path.parts[0] not in ("cache", "damaged", "trash")
+        }
+        # One may be killed at a graph that another's larger one then stands for: begun, and never needed again.
+        return [f"lost: {name}" for name in named["end"] - there] + [
+            f"strange: {name}" for name in there - named["begin"]
+        ]
 
 
-def start(root: Path, number: int, attempt: int, seed: int, log: Log, deadly: bool) -> int:
+def start(root: Path, number: int, attempt: int, seed: str, log: Log, deadly: bool) -> int:
     """Forks a process; its id."""
     child = os.fork()
     if child:
@@ -151,7 +164,7 @@ def start(root: Path, number: int, attempt: int, seed: int, log: Log, deadly: bo
         os._exit(code)
 
 
-def storm(root: Path, seed: int, kills: int, log: Log) -> tuple[Counter[int], list[str]]:
+def storm(root: Path, seed: str, kills: int, log: Log) -> tuple[Counter[int], list[str]]:
     """Kills until there were enough, and waits until all are done: who was killed, and what went wrong."""
     chance = random.Random(seed)
     killed: Counter[int] = Counter()
@@ -243,33 +256,45 @@ def in_child(do: Callable[[], object]) -> int:
 
 
 def main(folder: Path, seed: int, kills: int) -> None:
-    """Prints kills: survived; built: artifacts; entries: checked byte by byte; problems: what should not be."""
+    """Prints kills: survived; entries: of the stores, checked byte by byte; problems: what should not be.
+
+    rounds: on a new store each.
+    """
     pipeline.render = lambda *args, **kwargs: []  # type: ignore[assignment] - drawing takes longer than all the rest
     torch.set_num_threads(1)
     # What a killed process wrote is seen by others whether it was flushed or not; flushing only costs time here.
     os.fsync = lambda descriptor: None  # type: ignore[assignment]
     began = time.monotonic()
-    calm, root = folder / "calm", folder / "storm"
+    calm = folder / "calm"
     calm.mkdir(parents=True)
-    root.mkdir()
-
     # In this process, so that whoever starts again has all code loaded and compiled.
     for job_seed, k in JOBS:
         run(calm, calm / f"seed={job_seed},k={k}", job_seed, k)
     assert threading.active_count() == 1, "a fork would lose threads"
-    calm_seconds = time.monotonic() - began
+    found: dict[str, Any] = {"kills": 0, "rounds": 0, "entries": 0, "problems": []}
+    while found["kills"] < kills and not found["problems"]:
+        root = folder / f"storm-{found['rounds']}"
+        root.mkdir()
+        one_round(root, calm, f"{seed}/{found['rounds']}", kills - found["kills"], found)
+        shutil.rmtree(root)
+    print(json.dumps({**found, "seconds": round(time.monotonic() - began, 1)}))
+
+
+def one_round(root: Path, calm: Path, seed: str, kills: int, found: dict[str, Any]) -> None:
+    """All sweeps on a new store, with as many kills as there is time for, and a look at what is left of it."""
     log = Log(root / "published")
     killed, problems = storm(root, seed, kills, log)
-    found = {"kills": killed.total(), "built": 0, "entries": 0, "problems": problems}
+    found["kills"] += killed.total()
+    found["rounds"] += 1
     if not problems:
         report = Store(root / "store").verify()
         left = [*report.corrupt, *report.orphaned, *report.owned, *report.damaged, *report.trash]
         problems += [f"left in the store: {each}" for each in left]
         problems += log.repeated(killed) + differences(root, calm)
-        problems += [f"built {log.built()}, found {report.n_artifacts}"] * (log.built() != report.n_artifacts)
-        found |= {"built": log.built(), "entries": report.n_artifacts}
+        problems += log.lost(root / "store")
+        found["entries"] += report.n_artifacts
         problems += after_half_was_deleted(root, log)
-    print(json.dumps({**found, "seconds": [round(calm_seconds, 1), round(time.monotonic() - began, 1)]}))
+    found["problems"] += problems
 
 
 if __name__ == "__main__":
