@@ -167,16 +167,23 @@ class Layout:
         n_classes: int,
     ) -> None:
         """Adds all probes of the same layers of both splits at one checkpoint, a layer's one after the other."""
-        keep, dataset = self.experiment.metrics.per_sample, train[0].point.dataset
-        found = []
+        keep, dataset, n_train = self.experiment.metrics.per_sample, train[0].point.dataset, train[0].point.n_samples
+        found, of = [], f" of transfer.{dataset}" if dataset else ""
         for key, metric in self.experiment.metrics.metrics.items():
-            if isinstance(metric, TransferMetric) and metric.n_train > train[0].point.n_samples:
+            if not isinstance(metric, TransferMetric):
+                continue
+            if metric.n_train > n_train:
                 raise UserError(
-                    f"metrics.{key} needs {metric.n_train:,} training samples, but only {train[0].point.n_samples:,} "
-                    f"are measured{f' of transfer.{dataset}' if dataset else ''}",
+                    f"metrics.{key} needs {metric.n_train:,} training samples, but only {n_train:,} are measured{of}",
                     f"use a smaller metrics.{key}.k, or a larger {f'transfer.{dataset}' if dataset else 'dataset'}"
                     ".n_samples",
                 )
+            if metric.n_train > max(1, n_train // n_classes):
+                note = (
+                    f"{key} asks {metric.n_train:,} neighbours{of}, where a class has {n_train / n_classes:.0f} "
+                    f"training samples on average: the others lie in other classes; see metrics.{key}.k"
+                )
+                self.notes += [] if note in self.notes else [note]
         for one, other in zip(train, test, strict=True):
             for key, metric in self.experiment.metrics.metrics.items():
                 if isinstance(metric, TransferMetric):

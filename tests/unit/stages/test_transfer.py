@@ -200,6 +200,20 @@ def test_more_neighbours_than_training_samples_are_refused_before_anything_runs(
         lay_out(few)
 
 
+def test_more_neighbours_than_a_class_has_are_noted_once(base: Experiment) -> None:
+    """120 training samples of ten classes: of 13 neighbours at least one lies in another class."""
+
+    def notes(k: int) -> list[str]:
+        layout = lay_out(replace(base, metrics=MetricSet({"knn_probe": KNNProbe(k=k)})))
+        return [note for note in layout.notes if "neighbours" in note]
+
+    assert notes(12) == []
+    assert notes(13) == [
+        "knn_probe asks 13 neighbours, where a class has 12 training samples on average: the others lie in other "
+        "classes; see metrics.knn_probe.k"
+    ]
+
+
 # Keys
 
 
