@@ -211,7 +211,9 @@ def resume(
             if found == json.loads(json.dumps(identity)):
                 training.restore(content)
         except Exception as error:  # whatever a damaged file makes torch raise
-            warn(f"{path} cannot be read ({_first_line(error)}): going on from the one before it, or afresh")
+            older = path.name == NEWEST and (work / PREVIOUS).exists()
+            what = "going on from the save before it" if older else "training begins anew"
+            warn(f"{path} cannot be read ({_first_line(error)}): {what}")
             continue
         check_identity(path, found, identity)
         if training.epoch > first_wanted:

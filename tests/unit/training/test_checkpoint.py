@@ -100,6 +100,7 @@ def test_a_damaged_resume_file_falls_back_to_the_one_before(
     warnings, first = finish(work, store)
     assert len(warnings) == 1
     assert f"{NEWEST} cannot be read" in warnings[0]
+    assert warnings[0].endswith("going on from the save before it")
     assert first > 180, "the first two epochs are not run again"
     assert store.content() == undisturbed
 
@@ -116,6 +117,7 @@ def test_a_resume_file_cut_off_at_any_byte_is_noticed(tmp_path: Path) -> None:
         (work / NEWEST).write_bytes(whole[:size])
         assert resume(work, "cpu", {}, 4, fresh, said.append).epoch == 0, f"{size} of {len(whole)} bytes"
     assert len(said) == len(places)
+    assert all(text.endswith("training begins anew") for text in said), "there is no save before it"
     (work / NEWEST).write_bytes(whole)
     assert resume(work, "cpu", {}, 4, fresh, said.append).epoch == 3
     assert len(said) == len(places)
