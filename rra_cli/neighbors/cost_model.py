@@ -11,11 +11,14 @@ from math import log2
 # Seconds per unit of what the comment says, on the machine of benchmarks/README.md with so many threads.
 THREADS = 4
 KERNEL_LOAD = 0.6  # a process: its first search loads compiled code
-EXACT_START = 0.049  # a search
-EXACT_PRODUCT = 2.0e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
-EXACT_SELECT = 7.7e-10  # a pair of samples: whether it may be a neighbour
-EXACT_DIRECT = 3.1e-11  # a feature of a neighbour's direct difference
-EXACT_LIST = 2.0e-7  # a neighbour: kept on lists, and sorted
+EXACT_START = 0.064  # a search
+EXACT_PRODUCT = 2.2e-12  # an operation of the first pass's products, 2 a feature, each pair of samples once
+EXACT_SELECT = 9.2e-10  # a pair of samples: whether it may be a neighbour
+EXACT_DIRECT = 1.3e-11  # a feature of a neighbour's direct difference
+EXACT_LIST = 6.0e-8  # a neighbour: kept on lists, and sorted
+# Of a pair's seconds where the references are others than the queries: it is looked at from one side. Between 0.4 and
+# 0.9 by benchmarks/probe_costs.py and by searches of one half of a layer in the other.
+APART = 0.6
 
 DESCENT_COMPILE = 31.0  # a process
 DESCENT_JOIN = 2.3e-11  # a feature of a pair of candidates that are compared
@@ -39,16 +42,21 @@ def exact_seconds(n: int, d: int, k: int, *, n_reference: int | None = None, sha
     shards: blocks of rows that are searched one after the other. A pair of rows of different ones is then looked at
     from both sides, so that all of them take up to twice the time.
     """
-    pairs = n * (n - 1) / 2 * (2 - 1 / shards) if n_reference is None else float(n) * n_reference
+    pairs = n * (n - 1) / 2 * (2 - 1 / shards) if n_reference is None else APART * n * n_reference
     work = pairs * (2 * d * EXACT_PRODUCT + EXACT_SELECT) + float(n) * k * (d * EXACT_DIRECT + EXACT_LIST)
     return shards * EXACT_START + work
+
+
+def list_capacity(k: int, available: int) -> int:
+    """Entries of an exact search's list of candidates: more than enough where the precision suits the data."""
+    return min(available, 4 * k + 512 + min(4 * k, 1024))
 
 
 def exact_bytes(n: int, d: int, k: int, *, itemsize: int = 4) -> int:
     """Memory of the exact search of n samples at its peak, on top of the activations, where nothing limits it."""
     if n * n * d < SMALL_WORK and n * n < SMALL_PAIRS:
         return n * n * _PAIR + graph_bytes(n, k)
-    lists = n * min(n, 4 * k + 512) * 8
+    lists = n * list_capacity(k, n) * 8
     first = n * d * 2 + lists // 2 + _TILES  # two eight-bit parts, and lists that are half full
     then = lists // 2 + int(1.2 * n * k) * _PAIR + itemsize * n * min(d, max(128, _SLAB // (itemsize * n)))
     return max(first, then) + graph_bytes(n, k)

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from rra_cli.stages.train import TrainStage
 
 # Measured by benchmarks/stage_rates.py; see benchmarks/README.md for the machine.
-TRAINING_FLOPS = 1.2e11  # forward and backward passes
-FORWARD_FLOPS = 1.2e11
-PIXEL_SECONDS = 3e-8  # of a view's values in a step beside its operations: augmentation, pooling, activations
-STEP_SECONDS = 2e-3  # of a step beside its samples
-DISK_BYTES = 3.0e8
+TRAINING_FLOPS = 1.7e11  # forward and backward passes
+FORWARD_FLOPS = 1.8e11
+PIXEL_SECONDS = 3.8e-8  # of a view's values in a step beside its operations: augmentation, pooling, activations
+STEP_SECONDS = 9.8e-4  # of a step beside its samples
+DISK_BYTES = 3.1e8
 
 
 def training(stage: TrainStage) -> Cost:
@@ -129,15 +129,13 @@ def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int
 
 def _n_looked_at(stage: TrainStage, n_train: int) -> int:
     """Samples that are looked at without augmentation, over all epochs (see `training/lines.py`)."""
-    from rra_cli.training.lines import CLEAN_SAMPLES, SPREAD_SAMPLES, SPREAD_SHARE, is_cheap, is_clean_epoch
+    from rra_cli.training.lines import SPREAD_SAMPLES, SPREAD_SHARE, bank_size, is_cheap, is_looked_at
 
-    method, n_test, n_clean = stage.method, stage.images.dataset.sizes["test"], min(n_train, CLEAN_SAMPLES)
-    some = sum(is_clean_epoch(epoch, method.epochs) for epoch in range(method.epochs + 1))
+    method, n_test, n_clean = stage.method, stage.images.dataset.sizes["test"], bank_size(stage.method, n_train)
+    cheap = is_cheap(n_clean + n_test, n_train, method.n_views)
+    looks = sum(is_looked_at(epoch, method.epochs, method, cheap=cheap) for epoch in range(method.epochs + 1))
     spread = (method.epochs + 1) * min(SPREAD_SAMPLES, n_train // SPREAD_SHARE)
-    if method.classifies:
-        return spread + method.epochs * n_test + some * n_clean
-    often = is_cheap(n_clean + n_test, n_train, method.n_views)
-    return spread + (method.epochs if often else some) * (n_test + n_clean)
+    return spread + looks * n_clean + (method.epochs + 1 if method.classifies else looks) * n_test
 
 
 def _input_bytes(stage: TrainStage) -> int:

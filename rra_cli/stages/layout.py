@@ -11,13 +11,17 @@ from rra_cli.core.progress import Reporter
 from rra_cli.core.store import Store
 from rra_cli.data.dataset import Split
 from rra_cli.errors import UserError
+from rra_cli.metrics.label_overlap import LabelOverlap
+from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric, TransferMetric
 from rra_cli.neighbors.engine import ShardedEngine
+from rra_cli.stages.across_scales import AcrossScales, across_scales
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.compare import Compared, check_comparison, compare
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
+from rra_cli.stages.labellings import labelling_of
 from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, Measurement, PairMeasure
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.shards import ShardStage
@@ -42,9 +46,10 @@ class Layout:
 
     model: 12 hex digits that name the network in tables. data: the images, or the user's files; training: None for
     files. others: further data sets that the network is applied to, by their names in `transfer`. layers, pairs: the
-    measurements. to_last: every layer with itself at the last checkpoint. probes: train to test, of all data sets.
-    compared: other engines beside them. shards: one of every graph, where no more than that is asked for. notes: what
-    a person should know before they start.
+    measurements. across: unpooled layers to pooled ones. to_last: every layer with itself at the last checkpoint.
+    probes: train to test, of all data sets. compared: other engines beside them. shards: one of every graph, where no
+    more than that is asked for. labellings: of the samples, beside their classes. notes: what a person should know
+    before they start.
     """
 
     experiment: Experiment
@@ -56,10 +61,12 @@ class Layout:
     graphs: list[GraphStage] = field(default_factory=list)
     layers: list[LayerMeasure] = field(default_factory=list)
     pairs: list[PairMeasure] = field(default_factory=list)
+    across: list[AcrossScales] = field(default_factory=list)
     to_last: list[ToLast] = field(default_factory=list)
     probes: list[TransferMeasure] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     shards: list[ShardStage] = field(default_factory=list)
+    labellings: list[Labelling] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -67,14 +74,22 @@ class Layout:
         """All stages, each after what it needs."""
         training = [] if self.training is None else [self.training]
         others = [stage for each in self.compared for stage in (*each.graphs, *each.measures)]
-        own = [*self.captures, *self.graphs, *self.shards, *self.layers, *self.pairs, *self.to_last, *self.probes]
+        own = [*self.captures, *self.graphs, *self.shards, *self._measurements]
         return [*training, *own, *others]
 
     @property
-    def targets(self) -> Sequence[Measurement | ShardStage]:
-        """What a run is for: all measurements, or one shard of every graph."""
+    def _measurements(self) -> list[Measurement]:
+        return [*self.layers, *self.pairs, *self.across, *self.to_last, *self.probes]
+
+    @property
+    def targets(self) -> Sequence[Measurement | ShardStage | GraphStage]:
+        """What a run is for: all measurements, or one shard of every graph.
+
+        Of engines that are compared the graphs besides: recall and time are theirs.
+        """
+        searches = [graph for each in self.compared for graph in (*each.exact.values(), *each.graphs)]
         others = [stage for each in self.compared for stage in each.measures]
-        return self.shards or [*self.layers, *self.pairs, *self.to_last, *self.probes, *others]
+        return self.shards or [*dict.fromkeys(searches), *self._measurements, *others]
 
     @property
     def reads_graphs(self) -> bool:
@@ -100,7 +115,7 @@ class Layout:
         checkpoints = dict.fromkeys(graph.point.checkpoint.label for graph in self.graphs)
         found: dict[tuple[str, str], list[Stage]] = {(label, part): [] for label in checkpoints for part in parts}
         for target in self.targets:
-            point = target.point if isinstance(target, Measurement) else target.graphs[0].point
+            point = target.graphs[0].point if isinstance(target, ShardStage) else target.point
             part = point.dataset or (parts[0] if probed else point.split)
             found[point.checkpoint.label, part].append(target)
         return [Walk(f"{label} · {part}", targets) for (label, part), targets in found.items() if targets]
@@ -113,6 +128,8 @@ class Layout:
         """Reads what is measured of all data sets. Raises `UserError` where it is not what it must be."""
         for data in (self.data, *self.others.values()):
             data.check(store, reporter)
+        for labelling in self.labellings:
+            labelling.labels()
 
     def checksums(self) -> dict[str, str]:
         """Of every file that is read; those of other data sets with their names."""
@@ -134,16 +151,23 @@ class Layout:
         if comparison.engines:
             check_comparison(comparison, engine, [graph.point.layer for graph in graphs])
         before = len(self.layers), len(self.pairs)
+        poolings = dict.fromkeys(graph.point.pooling for graph in graphs)
+        by_pooling = [[graph for graph in graphs if graph.point.pooling == pooling] for pooling in poolings]
         keep = self.experiment.metrics.per_sample
         for key, metric in self.experiment.metrics.metrics.items():
             if isinstance(metric, TransferMetric):
                 continue  # of both splits: `probe`
-            if "labels" in metric.inputs and labelling is None:
+            labels = labelling
+            if isinstance(metric, LabelOverlap):
+                labels = labelling_of(key, metric, self.data, graphs[0].point.split, labelling)
+                self.labellings += [] if labels is None or labels is labelling else [labels]
+            if "labels" in metric.inputs and labels is None:
                 self.notes.append(f"{key} is left out: there are no labels (labels.npy)")
             elif isinstance(metric, LayerMetric):
-                # What reads activations is measured layer by layer, so that layer 0 is read once for all checkpoints.
-                rows = [[graph] for graph in graphs] if "activations" in metric.inputs else [graphs]
-                self.layers += [LayerMeasure(key, metric, row, k, labelling or NO_LABELS, keep) for row in rows]
+                # What reads activations is measured layer by layer, so that layer 0 is read once for all checkpoints;
+                # the rest by pooling, so that a run with more of them finds what there is.
+                rows = [[graph] for graph in graphs] if "activations" in metric.inputs else by_pooling
+                self.layers += [LayerMeasure(key, metric, row, k, labels or NO_LABELS, keep) for row in rows]
             elif isinstance(metric, LayerPairMetric):
                 same = [pair.key for pair in self.pairs if pair.key != key and _equal(pair.metric, metric)]
                 if same:
@@ -151,13 +175,13 @@ class Layout:
                         f"metrics.{key} measures the same as metrics.{same[0]}: {metric.name} with equal settings",
                         f"leave metrics.{key} out, or give it other settings",
                     )
-                for pooling in dict.fromkeys(graph.point.pooling for graph in graphs):
-                    row = [graph for graph in graphs if graph.point.pooling == pooling]
-                    self.pairs.append(PairMeasure(key, metric, row, k, keep))
+                self.pairs += [PairMeasure(key, metric, row, k, keep) for row in by_pooling]
+                if isinstance(metric, NNLS):
+                    self.across += across_scales(key, metric, graphs, k)
         measures: list[LayerMeasure | PairMeasure] = [*self.layers[before[0] :], *self.pairs[before[1] :]]
         self._read_by(measures)
         measures = [measure for measure in measures if "activations" not in measure.metric.inputs]
-        self.compared += compare(comparison, graphs, measures, k, labelling or NO_LABELS)
+        self.compared += compare(comparison, graphs, measures, k)
 
     def probe(
         self,
@@ -206,7 +230,8 @@ class Layout:
         for graph in self.graphs:
             here.setdefault((graph.point.checkpoint, graph.point.split), []).append(graph)
         for key, metric in self.experiment.metrics.metrics.items():
-            if isinstance(metric, LayerPairMetric):
+            # Activations of an earlier checkpoint may be gone when the last one is measured.
+            if isinstance(metric, LayerPairMetric) and "activations" not in metric.inputs:
                 for (checkpoint, split), graphs in here.items():
                     if checkpoint.epoch is not None and checkpoint.label not in (last.label, "best"):
                         self.to_last.append(ToLast(key, metric, graphs, here[last, split], graphs[0].point.k))

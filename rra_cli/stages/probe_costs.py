@@ -1,4 +1,4 @@
-"""What probes cost, from sizes alone: orders of magnitude, measured by benchmarks/probe_rates.py."""
+"""What probes cost, from sizes alone: orders of magnitude, measured by benchmarks/probe_costs.py."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from rra_cli.neighbors.threads import over_rows
 
 # Distances that only rounding tells apart count as equal.
 TIE = 1e-12
-_MOST_ROWS = 1 << 14
+_MOST_ROWS = 1 << 13  # more do not stay in the cache
 _MOST_PAIRS = 1 << 22  # candidates that are kept before all but the nearest are dropped
 
 
@@ -57,12 +57,12 @@ def kth_distances(
     n, d = data.shape
     own = data[rows]
     queries = torch.from_numpy(own - centre)
-    slack = 4 * (d + 16) * 2.0**-53
+    mean, slack = torch.from_numpy(centre), 4 * (d + 16) * 2.0**-53
     # |x - y|^2 <= r^2 follows from (1 - slack) |y|^2 - 2 x.y <= this.
     bound = torch.from_numpy(np.square(within * (1 + TIE))) - (1 - slack) * (queries * queries).sum(dim=1)
     found = Candidates.none()
     for start, stop in blocks(n, min(_MOST_ROWS, memory // (64 * (d + len(rows))))):
-        block = torch.from_numpy(data[start:stop] - centre)
+        block = torch.from_numpy(np.array(data[start:stop])).double() - mean  # by all threads
         norms = (block * block).sum(dim=1)
         near = torch.addmm((1 - slack) * norms[None], queries, block.T, alpha=-2) <= bound[:, None]
         at, column = (part.numpy() for part in torch.nonzero(near, as_tuple=True))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.neighbors.cost_model import SMALL_PAIRS, SMALL_WORK
+from rra_cli.neighbors.cost_model import SMALL_PAIRS, SMALL_WORK, list_capacity
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import thread_count
-from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.products import Float, Int8, Product, RotatedInt8, TwiceInt8, float_rate, integer_rate
 from rra_cli.neighbors.tiles.refine import seconds_of_differences
 from rra_cli.neighbors.tiles.sweep import Sweep
@@ -50,11 +50,11 @@ def choose(queries: Rows, references: Rows, k: int, own: NDArray[np.int64], with
             continue
         k_of_trial = max(2, round(k * len(trial[1]) / m))
         listed = _listed(product, *trial, k_of_trial, memory) * (m / len(trial[1]))
-        lost = float((listed > 0.85 * capacity(k, m)).mean())  # lists that overflow: their rows go to the next one
+        lost = float((listed > 0.85 * list_capacity(k, m)).mean())  # lists that overflow: their rows go to the next one
         if lost > _MOST_LOST:
             continue
         again = following.count * _seconds_of_pass(following, n * m * features) * lost
-        typical = float(np.minimum(listed, capacity(k, m)).mean())
+        typical = float(np.minimum(listed, list_capacity(k, m)).mean())
         seconds = products + again + directly(typical)
         if seconds < cheapest:
             best, cheapest = at, seconds

@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.neighbors.cost_model import list_capacity
 from rra_cli.neighbors.threads import over_rows
 from rra_cli.neighbors.tiles import list_kernels
 from rra_cli.neighbors.tiles.direct import Pairs
 
 _kernels: Any = list_kernels  # mypy does not follow arguments that are handed on as a whole
-
-
-def capacity(k: int, available: int) -> int:
-    """Entries of a list: more than enough where the precision suits the data."""
-    return min(available, 4 * k + 512 + min(4 * k, 1024))
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Lists:
 
     @classmethod
     def empty(cls, n: int, k: int, n_reference: int, error: float) -> Lists:
-        shape = (n, capacity(k, n_reference))
+        shape = (n, list_capacity(k, n_reference))
         return cls(
             np.empty(shape, np.int32),
             np.empty(shape, np.float32),

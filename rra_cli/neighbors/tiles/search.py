@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.progress import Progress, silent
+from rra_cli.neighbors.cost_model import list_capacity
 from rra_cli.neighbors.resume import BlockStore, Snapshots
 from rra_cli.neighbors.rows import Found, Rows
 from rra_cli.neighbors.tiles.choice import Plan, choose
 from rra_cli.neighbors.tiles.dense import BYTES, nearest_of_all
 from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
-from rra_cli.neighbors.tiles.lists import Lists, capacity
+from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.products import Product
 from rra_cli.neighbors.tiles.refine import refine
 from rra_cli.neighbors.tiles.sweep import Sweep
@@ -73,7 +74,7 @@ def search(
 def rows_at_a_time(k: int, n_reference: int, memory: int) -> int:
     """A power of two, so that a little more or less free memory does not change the blocks of a resumed search."""
     # A list, and what its candidates need while they are evaluated.
-    each = 8 * capacity(k, n_reference) + 60 * k
+    each = 8 * list_capacity(k, n_reference) + 60 * k
     return 1 << max(6, (memory // 2 // each).bit_length() - 1)
 
 

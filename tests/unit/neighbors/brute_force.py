@@ -107,5 +107,5 @@ def beginning_with(
         if tile is not None:
             patch.setattr(sweep.Sweep, "tile_rows", tile)
         if spare is not None:
-            patch.setattr(lists, "capacity", lambda k, available: min(available, max(8, k + spare)))
+            patch.setattr(lists, "list_capacity", lambda k, available: min(available, max(8, k + spare)))
         yield

@@ -37,7 +37,7 @@ def test_exact_search_grows_with_the_square_and_descent_nearly_linearly() -> Non
     assert exact_seconds(10 * n, d, k) / exact_seconds(n, d, k) == pytest.approx(100, rel=0.2)
     times = [nn_descent_seconds(size, d, k, compiled=True) for size in (n, 10 * n)]
     assert 10 <= times[1] / times[0] < 16
-    assert exact_seconds(n, d, k, n_reference=n) == pytest.approx(2 * exact_seconds(n, d, k), rel=0.2)
+    assert 1 < exact_seconds(n, d, k, n_reference=n) / exact_seconds(n, d, k) < 2, "all pairs, each from one side"
     assert 1.9 < exact_seconds(n, d, k, shards=100) / exact_seconds(n, d, k) < 2, "pairs of two shards, from both"
     assert exact_seconds(n, d, k, shards=1) == exact_seconds(n, d, k)
     assert nn_descent_seconds(*SMALL, compiled=True) + cost_model.DESCENT_COMPILE == nn_descent_seconds(*SMALL)

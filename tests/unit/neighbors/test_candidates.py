@@ -252,5 +252,5 @@ def test_threads_do_not_change_the_lists(plan: str) -> None:
 
 
 def test_capacity() -> None:
-    assert candidate_lists.capacity(5, 10) == 10
-    assert 5 < candidate_lists.capacity(5, 10**6) < 1000
+    assert candidate_lists.list_capacity(5, 10) == 10
+    assert 5 < candidate_lists.list_capacity(5, 10**6) < 1000

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,21 @@ def test_times_stand_beside_the_tables_which_are_the_same_again(base: Experiment
     pipeline.run(base, tmp_path / "plain", make_reporter("none"), config={"experiment": "compare"})
     assert not (tmp_path / "plain" / "search_times.csv").exists()
     assert not (tmp_path / "plain" / "tables" / "engines.csv").exists()
+
+
+def test_a_graph_that_was_deleted_is_searched_again_though_its_results_are_there(
+    base: Experiment, tmp_path: Path
+) -> None:
+    experiment = comparing(base, {"cold": COLD}, ("conv",))
+    run(experiment, tmp_path / "one")
+    graphs = list(Path(experiment.store.root or "").glob("graph/*"))
+    for folder in graphs:
+        rmtree(folder)
+    assert graphs, "control: there were some"
+    run(experiment, tmp_path / "two")
+    for name in ("engines.csv", "layers.csv"):
+        one, two = ((tmp_path / folder / "tables" / name).read_bytes() for folder in ("one", "two"))
+        assert one == two
 
 
 def test_a_plan_says_whose_each_search_is(base: Experiment) -> None:
