@@ -44,7 +44,7 @@ from rra_cli.stages.lay_out import lay_out
 from rra_cli.training.batches import Resident, draw_batch
 from rra_cli.training.figures import BLOCK
 from rra_cli.training.job import TrainingJob, begin
-from rra_cli.training.lines import CLEAN_SAMPLES
+from rra_cli.training.lines import bank_size
 from rra_cli.training.loop import run_training
 
 
@@ -209,7 +209,7 @@ def measure_step(row: Row, device: str, steps: int) -> bool:
 
 def looks(job: TrainingJob) -> int:
     """Blocks of samples that are looked at after an epoch: the test pictures and, at most 10,000, the training's."""
-    return sum(-(-n // BLOCK) for n in (len(job.test), min(CLEAN_SAMPLES, len(job.train))))
+    return sum(-(-n // BLOCK) for n in (len(job.test), bank_size(job.method, len(job.train))))
 
 
 def draw_times(job: TrainingJob, device: str, repeats: int = 5) -> list[float]:

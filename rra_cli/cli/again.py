@@ -6,6 +6,7 @@ command are needed. What may be given with it changes how the work is done and w
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from rra_cli.cli import job as jobs
 from rra_cli.cli.sweep import identity_of, sweep_folder
 from rra_cli.config.bind import HINT, KEYS, NO_EXPERIMENT, bind
 from rra_cli.config.compose import composed
+from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import sweepdir
 from rra_cli.core.provenance import changes_since, provenance
 from rra_cli.core.rundir import CONFIG, read_config, read_provenance
@@ -53,12 +55,13 @@ def recorded(folder: Path, overrides: Sequence[str] = ()) -> Recorded:
     found = _read(folder)
     name = str(found.pop("experiment", NO_EXPERIMENT))
     notes = []
-    trains = found.keys() & jobs.TRAINING_KEYS
-    missing = [key for key in KEYS if key not in found and (trains or key not in jobs.TRAINING_KEYS)]
+    trains = found.keys() & TRAINING_KEYS
+    missing = [key for key in KEYS if key not in found and (trains or key not in TRAINING_KEYS)]
     defaults = jobs.plain(jobs.without_hydra(composed([], [])[0]))
     if missing:
         notes.append(f"{folder / CONFIG} says nothing of {', '.join(missing)}: the present defaults are taken")
     config = {**defaults, **found}
+    notes += _keep_places(config, overrides)
     for text in overrides:
         _apply(config, text)
     return Recorded(name, config, jobs.recorded({"experiment": name, **config}), tuple(notes))
@@ -103,7 +106,8 @@ def repeated_sweep(source: Path, overrides: Sequence[str], given: str, launcher:
         if (folder / CONFIG).exists():
             found.append(replace(job, overrides=tuple(overrides), source=str(folder)))
         else:
-            found.append(replace(job, overrides=(*job.overrides, *overrides)))
+            own = [text for text in job.overrides if not _leads_away(text)]
+            found.append(replace(job, overrides=(*own, *overrides)))
     identity = identity_of({"repeats": str(old.path), "jobs": [[job.folder, *job.overrides] for job in found]})
     path = sweep_folder(given, old.experiment, identity)
     if path == old.path:
@@ -141,6 +145,31 @@ def _apply(config: dict[str, Any], text: str) -> None:
         node[parent] = dict(node[parent])
         node = node[parent]
     node[last] = parsed.value()
+
+
+def _keep_places(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """A folder may be a stranger's: it does not say where files are written or fetched to. Notes what was changed."""
+    given, notes = {text.lstrip("+").partition("=")[0] for text in overrides}, []
+    store, dataset = config.get("store"), config.get("dataset")
+    if isinstance(store, dict) and "store.root" not in given and not _is_store(store.get("root")):
+        notes.append(f"there is no store in {store['root']}, as was recorded: the one of the outputs folder is used")
+        config["store"] = {**store, "root": None}
+    elsewhere = isinstance(dataset, dict) and dataset.get("download") and dataset.get("root")
+    if elsewhere and "dataset.download" not in given:
+        notes.append("dataset.download=true does not count for the dataset.root that was recorded; give it, if need be")
+        config["dataset"] = {**config["dataset"], "download": False}
+    return notes
+
+
+def _leads_away(text: str) -> bool:
+    """Whether an override of a recorded sweep says where files are written: the place is the person's to choose."""
+    key, _, value = text.lstrip("+").partition("=")
+    return (key == "store.root" and not _is_store(value.strip("'\""))) or key == "dataset.download"
+
+
+def _is_store(root: Any) -> bool:
+    """Whether it is a store that runs have used; what is no folder's name is left to whoever binds it."""
+    return not isinstance(root, str) or os.path.isdir(os.path.join(root, "refs"))
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from rra_cli import __version__
 from rra_cli.config.bind import NO_EXPERIMENT, bind
 from rra_cli.config.catalog import CONFIG_PACKAGE
 from rra_cli.config.compose import CONFIG_NAME
+from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import files, signals, sweepdir
 from rra_cli.core.component import component
 from rra_cli.core.reading import read_json
-from rra_cli.core.rundir import CONFIG, MANIFEST, PROVENANCE, STATUS, RunDir, read_config
+from rra_cli.core.rundir import CONFIG, MANIFEST, OURS, PROVENANCE, STATUS, RunDir, read_config, refuse_links
 from rra_cli.core.spec import canonical_json
 from rra_cli.core.sweepdir import Outcome, Sweep, SweepJob
 from rra_cli.data.dataset import ImageDataset
@@ -31,8 +32,6 @@ from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 HYDRA_FOLDER = ".hydra"
 # Set for the jobs of a sweep: its folder.
 SWEEP = "RRA_SWEEP"
-# What a user's own files are measured without.
-TRAINING_KEYS = ("seed", "model", "method", "augment", "optimizer")
 
 log = logging.getLogger("rra_cli")
 
@@ -150,8 +149,9 @@ def nothing_half_written(folder: Path) -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes the run folder. Raises `UserError` where that is not possible or where other things lie in it."""
+    """Makes the run folder. Raises `UserError` where that is not possible, or where other things or links lie in it."""
     files.make_folder(folder)
+    refuse_links(folder, OURS)
     if any(folder.iterdir()) and not any((folder / name).exists() for name in (CONFIG, HYDRA_FOLDER)):
         raise UserError(
             f"the run folder {folder} exists and holds other things than a run",

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rra_cli.console import make_table, show
-from rra_cli.report.schema import metric_columns
+from rich.cells import cell_len
+
+from rra_cli.console import make_table, show, stdout
+from rra_cli.report.schema import WINDOWS, metric_columns
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+
+# Columns of text that a person reads without turning their head; the tables have no such limit.
+PIPE_WIDTH = 120
 
 # (checkpoint, split, place, metric) -> standard error
 Errors = Mapping[tuple[str, str, tuple[str, str, str, str], str], float]
 
 
 def show_summary(folder: Path) -> None:
-    """Prints the table of the last checkpoint, if there is one, and the folder."""
+    """Prints the table of the last checkpoint, if there is one, in as many parts as its width takes, and the folder."""
     path = folder / "tables" / "layers.csv"
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = [_apart(row) for row in csv.DictReader(file)]
         if rows:
-            show(summary_table(rows, read_errors(path.with_name("metrics.csv"))))
+            console = stdout()
+            width = console.width if console.is_terminal else PIPE_WIDTH
+            for table in summary_tables(rows, read_errors(path.with_name("metrics.csv")), width):
+                show(table)
     show(f"run folder: {folder}")
     report = folder / "report.html"
     if report.exists():
@@ -43,11 +51,16 @@ def read_errors(path: Path) -> Errors:
     }
 
 
-def summary_table(rows: list[dict[str, str]], errors: Errors | None = None) -> Table:
-    """Layers down, metrics by split across (± standard error), of the checkpoint of the last row."""
+def summary_tables(rows: list[dict[str, str]], errors: Errors | None = None, width: int = PIPE_WIDTH) -> list[Table]:
+    """Layers down, metrics by split across (± standard error), of the checkpoint of the last row.
+
+    What is wider than `width` goes on in another table with the layers again.
+    """
     errors = errors or {}
     checkpoint = rows[-1]["checkpoint"]
     last = [row for row in rows if row["checkpoint"] == checkpoint]
+    # Nine scales of every layer are no summary: where there are others, windows over maps are left to the tables.
+    last = [row for row in last if row["pool"] not in WINDOWS] or last
     splits = list(dict.fromkeys(row["split"] for row in last))
     metrics = metric_columns(tuple(rows[0]))
     places = list(dict.fromkeys(_place(row) for row in last))
@@ -58,19 +71,40 @@ def summary_table(rows: list[dict[str, str]], errors: Errors | None = None) -> T
         for split in splits
         if any(values.get((place, split, metric)) for place in places)
     ]
-    header = ["layer", *(f"{metric} {split}" if len(splits) > 1 else metric for metric, split in shown)]
-    body = [
+    layers = ["layer", *map(_title, places)]
+    columns = [
         [
-            _title(place),
+            f"{metric}\n{split}" if len(splits) > 1 else metric,
             *(
                 _short(values.get((place, split, metric), ""), errors.get((checkpoint, split, place, metric)))
-                for metric, split in shown
+                for place in places
             ),
         ]
-        for place in places
+        for metric, split in shown
     ]
     about = ", ".join(f"{split}: n = {n}, k = {k}" for split, n, k in _sizes(last))
-    return make_table(f"{checkpoint} ({about})" if checkpoint else about, header, body)
+    title = f"{checkpoint} ({about})" if checkpoint else about
+    tables: list[Table] = []
+    for part in _parts(layers, columns, width):
+        header, *body = zip(layers, *part, strict=True)
+        tables.append(make_table("" if tables else title, header, body))
+    return tables
+
+
+def _parts(first: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> Iterator[Sequence[Sequence[str]]]:
+    """The columns in groups that fit into the width beside the first one; at least one a group."""
+    start, used = 0, _wide(first)
+    for place, column in enumerate(columns):
+        used += _wide(column)
+        if used > width and place > start:
+            yield columns[start:place]
+            start, used = place, _wide(first) + _wide(column)
+    yield columns[start:]
+
+
+def _wide(column: Sequence[str]) -> int:
+    """Columns of text that a column of a table takes, the gap beside it included."""
+    return 3 + max(cell_len(line) for cell in column for line in cell.split("\n"))
 
 
 def _apart(row: dict[str, str]) -> dict[str, str]:
@@ -84,7 +118,7 @@ def _place(row: dict[str, str]) -> tuple[str, str, str, str]:
 
 def _title(place: tuple[str, str, str, str]) -> str:
     index, layer, pool, scale = place
-    window = "" if scale in ("", "1") else scale
+    window = {"": "", "1": "", "0": "_global"}.get(scale, scale)
     return f"{index} {layer}" + ("" if pool in ("", "none") else f" [{pool}{window}]")
 
 

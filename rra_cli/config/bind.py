@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from rra_cli.config import catalog
 from rra_cli.config.describe import fault_lines, shown
@@ -88,22 +88,25 @@ class _Binder:
         return self.settings(path, cls, {key: value for key, value in values.items() if key != "name"})
 
     def pooling(self, values: Any) -> dict[str, Any]:
-        from rra_cli.activations.pooling import SPATIAL, Pool, Pooling
+        from rra_cli.activations.pooling import NAMES, Pooling
 
         if not isinstance(values, Mapping) or not values:
-            self.faults.append(f"pooling: expected at least one of none, cls, mean, last, got {values!r}")
+            self.faults.append(f"pooling: expected at least one of {', '.join(NAMES)}, got {values!r}")
             return {}
-        bound = {}
+        bound: dict[str, Any] = {}
         for key, settings in values.items():
-            if key not in get_args(Pool) and not (isinstance(settings, Mapping) and "pool" in settings):
-                self.faults.append(
-                    f"pooling: there is no {key!r}; {did_you_mean(str(key), set(get_args(Pool)) - set(SPATIAL))}"
-                )
+            if key not in NAMES and not (isinstance(settings, Mapping) and "pool" in settings):
+                self.faults.append(f"pooling: there is no {key!r}; {did_you_mean(str(key), NAMES)}")
                 continue
             given = {} if settings is None else settings
-            if isinstance(given, Mapping):
-                given = {"pool": key, **given}
-            bound[key] = self.settings(f"pooling.{key}", Pooling, given)
+            if isinstance(given, Mapping) and "pool" not in given:
+                named = Pooling.named(key)
+                given = {"pool": named.pool, "scale": named.scale, **given}
+            found = self.settings(f"pooling.{key}", Pooling, given)
+            same = [other for other, pooling in bound.items() if pooling == found and found is not None]
+            if same:
+                self.faults.append(f"pooling.{key}: the same as pooling.{same[0]}; leave one of them out")
+            bound[key] = found
         return bound
 
     def metrics(self, values: Any) -> MetricSet | None:

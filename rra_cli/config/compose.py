@@ -11,7 +11,7 @@ from typing import Any
 
 from rra_cli.config import catalog
 from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind, unknown_key
-from rra_cli.config.experiment import Experiment
+from rra_cli.config.experiment import TRAINING_KEYS, Experiment
 from rra_cli.config.growth import growth_faults
 from rra_cli.config.overrides import Checked, check, quote
 from rra_cli.config.safety import composed_faults, file_faults
@@ -45,6 +45,8 @@ def examine(checked: Checked, config_dirs: Sequence[Path]) -> Experiment | None:
             config, name = composed(single, config_dirs)
             if position == 0:
                 experiment = bind(config, name)
+                if "dataset" not in checked.swept:
+                    faults += _without_effect(experiment, checked.overrides)
         except ConfigError as error:
             faults += [fault for fault in error.faults if not _is_about(fault, checked.swept)]
     if faults:
@@ -157,6 +159,21 @@ def hydra_message(error: BaseException) -> str:
     ends = ("Available options", "Config search path", "Search path", "full_key", "object_type")
     kept = takewhile(lambda line: not line.startswith(ends), lines)
     return " ".join(kept) or type(cause).__name__
+
+
+def _without_effect(experiment: Experiment, overrides: Iterable[str]) -> list[str]:
+    """Faults of overrides about a training, where the data set brings its own layers: they would do nothing."""
+    from rra_cli.data.dataset import ImageDataset
+
+    if isinstance(experiment.dataset, ImageDataset):
+        return []
+    keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    return [
+        f"{key}: dataset={experiment.dataset.name} brings its own layers, so nothing is trained and this has no "
+        "effect; leave it out"
+        for key in keys
+        if re.split(r"[./@]", key)[0] in TRAINING_KEYS
+    ]
 
 
 def _is_about(fault: str, keys: Iterable[str]) -> bool:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 MAX_THREADS = 1024
+# What a user's own activations are measured without.
+TRAINING_KEYS = ("seed", "model", "method", "augment", "optimizer")
 _CHECKPOINT = re.compile(r"milestones|last|best|epoch_\d{4,}")
 
 

@@ -20,7 +20,7 @@ PATHS = frozenset({"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"})
 PLAIN = frozenset(
     {"hydra.verbose", *(f"hydra.job.config.override_dirname.{key}" for key in ("kv_sep", "item_sep", "exclude_keys"))}
 )
-# Of the submitit and joblib launchers: numbers and names. Not `setup`, `python`, `srun_args`: those are commands.
+# Of our launchers and of submitit's: numbers and names. Not `setup`, `python`, `srun_args`: those are commands.
 LAUNCHER_FIELDS = frozenset(
     {
         "account",
@@ -29,9 +29,11 @@ LAUNCHER_FIELDS = frozenset(
         "batch_size",
         "comment",
         "constraint",
+        "cpus",
         "cpus_per_gpu",
         "cpus_per_task",
         "exclude",
+        "gpus",
         "gpus_per_node",
         "gpus_per_task",
         "gres",
@@ -39,12 +41,15 @@ LAUNCHER_FIELDS = frozenset(
         "mem_gb",
         "mem_per_cpu",
         "mem_per_gpu",
+        "memory",
         "n_jobs",
         "name",
         "nodes",
         "partition",
         "pre_dispatch",
         "qos",
+        "requeue",
+        "signal",
         "signal_delay_s",
         "stderr_to_stdout",
         "submitit_folder",
@@ -52,6 +57,7 @@ LAUNCHER_FIELDS = frozenset(
         "time",
         "timeout_min",
         "verbose",
+        "wait",
     }
 )
 ALLOWED = "allowed are hydra.run.dir, hydra.sweep.*, hydra.verbose, hydra/launcher and plain fields of hydra.launcher"

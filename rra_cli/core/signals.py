@@ -2,6 +2,11 @@
 
 Results are whole or absent at any moment (`core.files`), and long stages go on by blocks, so an exception may end
 them anywhere. Only a training has more to lose than a block: it asks after every step (`deferred`).
+
+A second signal ends the run at once, but not in a process of torchrun: that passes on to all of its processes what a
+terminal or SLURM has sent them already, and sends SIGTERM to the others when the first of them has ended. It kills what
+has not ended half a minute later. Nor does a second SIGTERM or SIGUSR2 count inside of a SLURM job: srun, the step and
+the job each pass it on when SLURM ends a job, and SIGKILL comes at last.
 """
 
 from __future__ import annotations
@@ -18,6 +23,9 @@ from rra_cli.errors import EXIT_INTERRUPTED, EXIT_RESUMABLE
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR2")
 
 TERM = int(signal.SIGTERM)
+
+# torchrun sets it for the processes that it starts, SLURM for those of a job.
+TORCHRUN, SLURM = "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"
 
 Asked = Callable[[], "Interrupted | None"]
 
@@ -66,7 +74,8 @@ def handled() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[Asked]:
-    """Inside, a first signal is noted, and what this gives says so when it is called; a second one raises at once.
+    """Inside, a first signal is noted, and what this gives says so when it is called; a second one raises at once, but
+    under torchrun and SLURM.
 
     A signal that nobody asked for until the end raises on leaving.
     """
@@ -101,6 +110,8 @@ def _asked() -> Interrupted | None:
 
 
 def _arrived(number: int, frame: object) -> None:
+    if _State.came and (TORCHRUN in os.environ or (SLURM in os.environ and number != signal.SIGINT)):
+        return
     _State.came = True
     if _State.waits and _State.number is None:
         _State.number = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from rra_cli.core.fields import identity
 from rra_cli.data import augment_draws as draws
 from rra_cli.data import augment_ops as ops
-from rra_cli.data.augment import Augment
+from rra_cli.data.augment import Augment, Drawn
 from rra_cli.data.augment_policy import auto_augment, choose
 
 
@@ -87,11 +88,14 @@ class RandomViews(Augment):
         if self.blur_kernel < 3 or self.blur_kernel % 2 == 0:
             raise ValueError(f"blur_kernel must be an odd number of pixels from 3, got {self.blur_kernel}")
 
-    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        """The uniform numbers of every part, whether it is on or off."""
+        return draws.draw(shape[0], generator)
+
+    def change(self, images: Tensor, drawn: Drawn, view: int = 0) -> Tensor:
         """Images `(n, c, h, w)` float32 in [0, 1], c = 1 or 3, to the same shape, type and range."""
         if images.ndim != 4 or images.dtype != torch.float32 or images.shape[1] not in (1, 3):
             raise ValueError(f"images must be (n, 1 or 3, h, w) float32, got {tuple(images.shape)} {images.dtype}")
-        drawn = draws.draw(len(images), generator)
         images = self._moved(images, drawn)
         if self.auto_augment:
             images = auto_augment(images, choose(drawn["auto_augment"]))
@@ -101,7 +105,7 @@ class RandomViews(Augment):
             images = ops.grayscale(images, drawn["grayscale"] < self.grayscale)
         return self._filtered(images, drawn, second=view == 1).clamp(0, 1)  # interpolation may round up to 1 + 1e-7
 
-    def _moved(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    def _moved(self, images: Tensor, drawn: Drawn) -> Tensor:
         """Where things are."""
         height, width = images.shape[-2:]
         if self.crop_scale:
@@ -120,7 +124,7 @@ class RandomViews(Augment):
             images = ops.on_chosen(images, drawn["perspective"] < self.perspective_p, ops.perspective, corners)
         return images
 
-    def _jittered(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    def _jittered(self, images: Tensor, drawn: Drawn) -> Tensor:
         """Each chosen sample's four changes of colour, in its own order."""
         chosen, order = drawn["color"] < (self.color or 0.0), draws.orders(drawn["order"])
         changes = (
@@ -138,7 +142,7 @@ class RandomViews(Augment):
                     images[there] = change(images[there], parameter[rows])
         return images
 
-    def _filtered(self, images: Tensor, drawn: dict[str, Tensor], second: bool) -> Tensor:
+    def _filtered(self, images: Tensor, drawn: Drawn, second: bool) -> Tensor:
         """Blur and negative, which the second view of a pair may have more or less often."""
         blur = self.second_blur if second and self.second_blur is not None else self.blur
         solarize = self.second_solarize if second and self.second_solarize is not None else self.solarize

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Literal
 
 from rra_cli.core import files
+from rra_cli.core.reading import read_bytes
 from rra_cli.errors import UserError
 
 ROOT_VARIABLE = "RRA_DATA"
 # torchvision sets none: without one a network that swallows packets would hang a run for ever.
 _TIMEOUT_SECONDS = 30.0
+MOST_BYTES = 10**9  # of a file that is read at once: the largest has a sixth of that
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,13 @@ def read_verified(root: Path, file: OfficialFile) -> bytes:
     """The file's bytes, equal to the published ones; a `UserError` if they cannot be read or differ."""
     path = root / file.path
     with _readable(path):
-        content = path.read_bytes()
+        try:
+            content = read_bytes(path, MOST_BYTES)
+        except ValueError as error:
+            raise UserError(
+                f"{path} is not the official file: {error}",
+                "delete it and run again with dataset.download=true, or copy the official file there",
+            ) from None
     _compare(path, file, checksum(content, file.algorithm), len(content))
     return content
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core import files
 from rra_cli.core.progress import Progress, Reporter, silent
 from rra_cli.data.dataset import ImageDataset, Samples, Split
 from rra_cli.data.decoded import decode_and_keep, decoded_path, find_decoded
-from rra_cli.data.official_files import OfficialFile, open_verified_zip
-from rra_cli.data.pictures import PictureList, Rendering, check_memory, decode_all
+from rra_cli.data.official_files import OfficialFile, data_root, open_verified_zip
+from rra_cli.data.pictures import NAMED, PictureList, Rendering, UnreadableError, check_memory, decode_all
+from rra_cli.errors import UserError
 
 # Raised when the same picture in the same rendering gives other pixels.
 _DECODER = 1
@@ -40,19 +44,29 @@ class PictureDataset(ImageDataset, ABC):
     def prepare(self, reporter: Reporter) -> None:
         """Decodes the measured splits, with a bar for each; `UserError` where they do not fit into memory together.
 
-        No other split, whose files may not be there: a training that needs it decodes it when it begins.
+        No other split, whose files may not be there: a training that needs it decodes it when it begins. Raises
+        `UnreadableError` after all splits were tried, with the pictures of all of them.
         """
         todo = [split for split in self.splits if self._found(split) is None]
         check_memory(sum(len(self._pictures(split)) for split in todo), self.rendering.shape)
+        unreadable: list[UnreadableError] = []
         for split in todo:
-            with reporter.task(f"decode the {split} pictures of {self.name}") as progress:
-                self._decode(split, progress)
+            try:
+                with reporter.task(f"decode the {split} pictures of {self.name}") as progress:
+                    self._decode(split, progress)
+            except UnreadableError as error:
+                unreadable.append(error)
+        if unreadable:
+            raise self._listed(unreadable)
 
     def load(self, split: Split) -> Samples:
-        """The whole split; `UserError` naming every picture that cannot be read."""
+        """The whole split; `UnreadableError` where pictures cannot be read."""
         images = self._found(split)
         if images is None:
-            images = self._decode(split, silent)
+            try:
+                images = self._decode(split, silent)
+            except UnreadableError as error:
+                raise self._listed([error]) from None
         return Samples(images, self._pictures(split).labels, np.arange(len(images), dtype=np.int64))
 
     def _pictures(self, split: Split) -> PictureList:
@@ -71,6 +85,20 @@ class PictureDataset(ImageDataset, ABC):
         if not kept:
             self._decoded[split] = images
         return images
+
+    def _listed(self, unreadable: Sequence[UnreadableError]) -> UnreadableError:
+        """One error of all; where they are more than a message names, the data folder gets a file with all of them."""
+        faults, n = [fault for error in unreadable for fault in error.faults], sum(error.n for error in unreadable)
+        if len(faults) <= NAMED:
+            return UnreadableError(faults, n)
+        text = "".join(f"{name}\t{reason}\n" for name, reason in faults)
+        name = f"{self.name}_{hashlib.sha256(os.fsencode(faults[0][0])).hexdigest()[:8]}.txt"
+        listing = data_root(None) / "unreadable" / name
+        try:
+            files.write_bytes(listing, text.encode("utf-8", "surrogateescape"))
+        except (OSError, UserError):  # a read-only data folder: the message has to do
+            return UnreadableError(faults, n)
+        return UnreadableError(faults, n, listing)
 
     def _path(self, split: Split) -> Path:
         import PIL

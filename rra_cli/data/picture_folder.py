@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rra_cli.core import files
 from rra_cli.core.hashing import SETTLED_NS
-from rra_cli.core.reading import read_bytes
+from rra_cli.core.reading import read_bytes, read_json
 from rra_cli.core.spec import canonical_json
 from rra_cli.data.decoded import WORTH_SECONDS
 from rra_cli.data.official_files import data_root
@@ -26,6 +26,7 @@ from rra_cli.data.picture_opening import MOST_BYTES
 from rra_cli.data.pictures import threads
 from rra_cli.errors import UserError
 
+MOST_NOTE = 2 * 10**9  # bytes of a note: of ten million pictures
 # torchvision's list (a test compares them).
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -119,7 +120,7 @@ def folder_reader(folder: Path, names: Sequence[str], digests: Sequence[str]) ->
 
 def _read_note(note: Path, real: Path) -> dict[str, list[int | str]]:
     try:
-        value = json.loads(note.read_bytes())
+        value = read_json(note, MOST_NOTE)
     except (OSError, ValueError):
         return {}
     if not isinstance(value, dict) or value.get("folder") != str(real) or not isinstance(value.get("files"), dict):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,7 +26,24 @@ RESIZES: tuple[Resize, ...] = ("squash", "crop", "pad")
 
 _BLOCK = 32  # pictures that a thread takes at a time
 _MAX_THREADS = 16
-_NAMED_FAULTS = 5
+NAMED = 5  # pictures that cannot be read, in a message; a file has all of them
+
+
+class UnreadableError(UserError):
+    """Pictures that cannot be read. faults: name and reason of each, in order; n: how many were opened.
+
+    The message names the first five. listing: a file that names all of them, if there is one.
+    """
+
+    def __init__(self, faults: Sequence[tuple[str, str]], n: int, listing: Path | None = None) -> None:
+        self.faults, self.n = tuple(faults), n
+        named = ", ".join(f"{name} ({reason})" for name, reason in self.faults[:NAMED])
+        more = f" and {len(self.faults) - NAMED:,} more" if len(self.faults) > NAMED else ""
+        listed = "" if listing is None else f"{listing} names all of them: "
+        super().__init__(
+            f"{len(self.faults):,} of {n:,} pictures cannot be read: {named}{more}",
+            f"{listed}remove or replace them, and run again",
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ def decode(content: bytes, rendering: Rendering) -> NDArray[np.uint8]:
 def decode_all(pictures: PictureList, rendering: Rendering, progress: Progress = silent) -> NDArray[np.uint8]:
     """All pictures, `(n, c, h, w)` uint8, by as many threads as there are cores.
 
-    Raises `UserError` naming every picture that cannot be read (the first five by name), and where memory is short.
+    Raises `UnreadableError` after all were tried, and `UserError` where memory is short.
     """
     check_memory(len(pictures), rendering.shape)
     images = np.empty((len(pictures), *rendering.shape), np.uint8)
@@ -106,7 +124,7 @@ def decode_all(pictures: PictureList, rendering: Rendering, progress: Progress =
     finally:
         pool.shutdown(cancel_futures=True)
     if faults:
-        raise _unreadable(pictures, faults)
+        raise UnreadableError([(pictures.names[place], faults[place]) for place in sorted(faults)], len(pictures))
     return images
 
 
@@ -172,13 +190,3 @@ def _reason(content: bytes, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture of a format that is read"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _unreadable(pictures: PictureList, faults: dict[int, str]) -> UserError:
-    named = [f"{pictures.names[position]} ({faults[position]})" for position in sorted(faults)[:_NAMED_FAULTS]]
-    rest = len(faults) - len(named)
-    more = f" and {rest:,} more" if rest else ""
-    return UserError(
-        f"{len(faults):,} of {len(pictures):,} pictures cannot be read: {', '.join(named)}{more}",
-        "remove or replace them, and run again",
-    )

@@ -59,7 +59,9 @@ class Method(Component, ABC):
     gradients are averaged for one optimiser step. precision: of the forward pass while training (`bf16` autocasts).
     compile: torch.compile the network, which may change the last bits of a result. ranks: number of processes that a
     batch is split over. milestones: epochs whose weights are kept and measured: a list, or a number n for "0, n, 2n,
-    ..."; 0 is the initialisation.
+    ..."; 0 is the initialisation. knn_bank: training samples among which the online k-NN accuracy has its neighbours,
+    and which the figures of un-augmented training samples are of; null is all. knn_every: epochs between two such looks
+    (0 and the last one are always looked at); null is every epoch where that is cheap, else about a tenth of them.
 
     Class variables. trains: false where the network stays as initialised. n_views: augmented copies of an image that
     the loss sees. classifies: whether the encoder ends in logits; else its output is the representation.
@@ -84,6 +86,8 @@ class Method(Component, ABC):
     compile: bool = identity(False)
     ranks: int = identity(1)
     milestones: int | tuple[int, ...] = selection(())
+    knn_bank: int | None = identity(10_000)
+    knn_every: int | None = identity(None)
 
     @abstractmethod
     def objective(self, encoder: Encoder, n_classes: int) -> Objective:
@@ -100,11 +104,17 @@ class Method(Component, ABC):
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; at least 1 is needed")
         if self.drops_last and self.batch_size < 2:
-            raise ValueError(f"batch_size is 1; method={self.name} compares the samples of a batch, so it needs 2")
+            raise ValueError(
+                f"batch_size is 1, but method={self.name} compares samples of a batch: at least 2 are needed"
+            )
         if self.accumulate < 1:
             raise ValueError(f"accumulate is {self.accumulate}; at least 1 batch makes a step")
         if not 1 <= self.ranks <= self.batch_size:
             raise ValueError(f"ranks is {self.ranks}; from 1 to batch_size ({self.batch_size}) can share a batch")
+        if self.knn_bank is not None and self.knn_bank < 1:
+            raise ValueError(f"knn_bank is {self.knn_bank}; at least 1 sample is needed (null takes all)")
+        if self.knn_every is not None and self.knn_every < 1:
+            raise ValueError(f"knn_every is {self.knn_every}; at least 1 epoch is needed (null: where it is cheap)")
         if isinstance(self.milestones, int) and self.milestones < 1:
             raise ValueError(f"milestones={self.milestones} as a number means every n-th epoch, so it is at least 1")
         late = [epoch for epoch in self.milestone_epochs() if not 0 <= epoch <= self.epochs]

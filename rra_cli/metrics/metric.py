@@ -22,33 +22,6 @@ Input = Literal["graph", "labels", "activations"]
 
 
 @dataclass(frozen=True)
-class LayerData:
-    """What a metric of a layer may look at; what is not among its `inputs` is None.
-
-    graph: of the layer. labels: `(n,)` int64, None where the data has none. activations: `(n, n_features)` float32 or
-    float16, finite, read-only; as a rule a memory map that may be larger than memory: read it in blocks of rows.
-    """
-
-    graph: NeighborGraph | None
-    labels: NDArray[np.int64] | None
-    activations: NDArray[np.floating] | None = None
-
-    @property
-    def neighbors(self) -> NeighborGraph:
-        """The graph of a metric that has it among its `inputs`."""
-        assert self.graph is not None, "the metric does not have `graph` among its inputs"
-        return self.graph
-
-
-@dataclass(frozen=True)
-class SplitData:
-    """One layer of one split: activations `(n, n_features)` as in `LayerData`, labels `(n,)` int64."""
-
-    activations: NDArray[np.floating]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class Workshop:
     """Where a metric that takes long may work; none of it changes the result.
 
@@ -63,6 +36,41 @@ class Workshop:
 
 
 PLAIN = Workshop()
+
+
+@dataclass(frozen=True)
+class LayerData:
+    """What a metric of a layer may look at; what is not among its `inputs` is None.
+
+    graph: of the layer. labels: `(n,)` int64, None where the data has none. activations: `(n, n_features)` float32 or
+    float16, finite, read-only; as a rule a memory map that may be larger than memory: read it in blocks of rows.
+    workshop: where it may work; the first layer's counts for a metric of pairs.
+    """
+
+    graph: NeighborGraph | None
+    labels: NDArray[np.int64] | None
+    activations: NDArray[np.floating] | None = None
+    workshop: Workshop = PLAIN
+
+    @property
+    def neighbors(self) -> NeighborGraph:
+        """The graph of a metric that has it among its `inputs`."""
+        assert self.graph is not None, "the metric does not have `graph` among its inputs"
+        return self.graph
+
+    @property
+    def features(self) -> NDArray[np.floating]:
+        """The activations of a metric that has them among its `inputs`."""
+        assert self.activations is not None, "the metric does not have `activations` among its inputs"
+        return self.activations
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One layer of one split: activations `(n, n_features)` as in `LayerData`, labels `(n,)` int64."""
+
+    activations: NDArray[np.floating]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,10 @@ class LayerMetric(Metric, ABC):
 
 @dataclass(frozen=True)
 class LayerPairMetric(Metric, ABC):
-    """One estimate for every pair of layers of a model."""
+    """One estimate for every pair of layers of a model. symmetric: whether (a, b) and (b, a) have the same values."""
 
     scope: ClassVar[Scope] = "layers"
+    symmetric: ClassVar[bool] = True
 
     @abstractmethod
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
@@ -110,7 +119,8 @@ class LayerPairMetric(Metric, ABC):
 class TransferMetric(Metric, ABC):
     """One estimate for every layer: something is fitted to its training split and judged by its test split (a probe).
 
-    n_train: training samples that it needs at least. engine: the exact search that it rests on, "" for none.
+    n_neighbors: training samples that vote on a test sample, None where none do. n_train: training samples that it
+    needs at least. engine: the exact search that it rests on, "" for none.
     """
 
     scope: ClassVar[Scope] = "transfer"
@@ -118,9 +128,14 @@ class TransferMetric(Metric, ABC):
     engine: ClassVar[str] = ""
 
     @property
+    def n_neighbors(self) -> int | None:
+        """Training samples that vote on a test sample: `k` in the tables. None where none do."""
+        return None
+
+    @property
     def n_train(self) -> int:
         """Training samples that it needs at least."""
-        return 1
+        return self.n_neighbors or 1
 
     @abstractmethod
     def measure(self, train: SplitData, test: SplitData, workshop: Workshop = PLAIN) -> Estimate:

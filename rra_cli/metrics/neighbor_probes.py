@@ -119,7 +119,7 @@ class KNNProbe(TransferMetric):
             raise ValueError(f"tau is {self.tau}; a positive number is needed (weights=uniform is without it)")
 
     @property
-    def n_train(self) -> int:
+    def n_neighbors(self) -> int:
         return self.k
 
     def measure(self, train: SplitData, test: SplitData, workshop: Workshop = PLAIN) -> Estimate:
@@ -140,6 +140,10 @@ class OneNNProbe(TransferMetric):
     high: ClassVar[float | None] = 1.0
     higher_is: ClassVar[str] = "the nearest training sample tells the class of an unseen one better"
     engine: ClassVar[str] = "exact"
+
+    @property
+    def n_neighbors(self) -> int:
+        return 1
 
     def measure(self, train: SplitData, test: SplitData, workshop: Workshop = PLAIN) -> Estimate:
         return knn_accuracy(train, test, 1, workshop=workshop)

@@ -109,11 +109,14 @@ def draw_batch(
 ) -> Batch:
     """The augmented, normalised views of the samples at these positions; epoch and step seed the augmentation.
 
-    step: number of the batch in the epoch. rows: those of the joint batch that this process sees. They look as they do
-    in the joint batch: the parameters of all of it are drawn everywhere.
+    step: number of the batch in the epoch. rows: those of the joint batch that this process sees, and changes alone.
+    They look as they do in the joint batch: the parameters of all of it are drawn everywhere.
     """
     # On the CPU, so that the drawn parameters are the same on every device.
     generator = torch.Generator().manual_seed(derive_seed(seed, "augment", epoch, step))
-    pixels = data.pixels(positions)
-    views = tuple(data.standardised(augment(pixels, generator, view)[rows]) for view in range(n_views))
-    return Batch(views, data.labels[positions][rows], data.ids[positions][rows])
+    own, shape = positions[rows], (len(positions), *data.images.shape[1:])
+    pixels, views = data.pixels(own), []
+    for view in range(n_views):
+        drawn = {name: numbers[rows] for name, numbers in augment.draw(shape, generator).items()}
+        views.append(data.standardised(augment.change(pixels, drawn, view)))
+    return Batch(tuple(views), data.labels[own], data.ids[own])

@@ -18,8 +18,10 @@ Line = Mapping[str, Any]
 # at 0.1 to 0.5, trained ones above 0.4 (1 is uniform on the sphere), collapsed ones below 0.01.
 LEAST_STD = 0.05
 # Of `effective_rank`: C classes laid out evenly take C - 1 dimensions, so even a representation that is left with its
-# classes alone shows about 9 on ten of them. Random networks show 3 to 15.
+# classes alone shows about 9 on ten of them. Random networks show 3 to 15, narrow ones of many layers 1 to 2.
 LEAST_RANK = 3.0
+# One that has grown by this factor over the epochs that are looked at is on its way up and nothing to tell.
+GROWING = 1.1
 # Relative distance of an epoch's mean loss from the value of collapsed embeddings. A loss that learns has left it by
 # several per cent after one epoch, even if that began there.
 STUCK = 0.005
@@ -42,7 +44,7 @@ def warnings(line: Line, *, n_classes: int, collapsed_loss: float | None, cause:
                 f"complete collapse {at}: the {space} of all samples is nearly the same ({std} {spread:.2g}, where 1 "
                 f"is uniform on the sphere). Likely cause: {cause}"
             )
-        elif dimensions is not None and dimensions < min(LEAST_RANK, (n_classes - 1) / 2):
+        elif dimensions is not None and dimensions < least_rank(n_classes):
             found["dimensional"] = (
                 f"dimensional collapse {at}: the {space} varies in about {dimensions:.1f} dimensions ({rank}). Likely "
                 f"cause: augmentations that change more than they leave, an embedding too wide for the data, or {cause}"
@@ -66,11 +68,29 @@ SPACES = (
 def lasting(lines: Sequence[Line], method: Method, n_classes: int) -> Warnings:
     """What is wrong after the last line's epoch and was so after the epochs before it, a tenth of all, two at least.
 
-    Fewer may be a passing state: a network that first separates two groups varies in one dimension.
+    Fewer may be a passing state: a network that first separates two groups varies in one dimension. So is a low rank
+    that grows.
     """
     trained = [line for line in lines if line["epoch"] > 0]
     n = min(patience(method.epochs), method.epochs)
-    return _all_of(trained[-n:], method, n_classes) if len(trained) >= n else {}
+    if len(trained) < n:
+        return {}
+    found = _all_of(trained[-n:], method, n_classes)
+    if "dimensional" in found and len(lines) > n and grows(lines[-n - 1], lines[-1], n_classes):
+        del found["dimensional"]
+    return found
+
+
+def least_rank(n_classes: int) -> float:
+    """The effective rank below which a space has lost dimensions; two classes take one."""
+    return min(LEAST_RANK, (n_classes - 1) / 2)
+
+
+def grows(before: Line, now: Line, n_classes: int) -> bool:
+    """Whether every effective rank that is too low has grown since that earlier line."""
+    ranks = [(before.get(name), now.get(name)) for _, _, name in SPACES]
+    low = [(then, value) for then, value in ranks if value is not None and value < least_rank(n_classes)]
+    return all(then is not None and value > GROWING * then for then, value in low)
 
 
 def patience(epochs: int) -> int:

@@ -17,6 +17,8 @@ from rra_cli.training.batches import Resident
 
 # Samples in a forward pass and queries in a product; fixed, so that the order of sums never depends on the machine.
 BLOCK = 500
+# Similarities held at a time in the search among the bank (100 MB): of a large one, fewer queries at a time.
+SIMILARITIES = 25_000_000
 # Weighted k-NN as in Wu et al. 2018 ("Unsupervised feature learning via non-parametric instance discrimination",
 # section 3.4), whose k and temperature the benchmarks of lightly and others share.
 KNN_K = 200
@@ -48,7 +50,11 @@ def see(encoder: nn.Module, data: Resident, representation: str = "", tick: Call
             tick()
     finally:
         hook.remove()
-    return Seen(torch.cat(outputs), torch.cat(kept))
+    # Where the representation is what the network ends in, there is one copy of it.
+    pairs = zip(outputs, kept, strict=True)
+    same = all(one.data_ptr() == other.data_ptr() and one.shape == other.shape for one, other in pairs)
+    seen = torch.cat(kept)
+    return Seen(seen if same else torch.cat(outputs), seen)
 
 
 def evaluate(encoder: nn.Module, data: Resident) -> dict[str, float]:
@@ -84,8 +90,8 @@ def knn_accuracy(
     A neighbour votes for its class with weight exp(cosine similarity / temperature); the lowest class wins a tie.
     """
     bank, classes = functional.normalize(bank, dim=1), int(max(bank_labels.max(), labels.max())) + 1
-    correct = 0
-    for block, truth in zip(queries.split(BLOCK), labels.split(BLOCK), strict=True):
+    correct, at_a_time = 0, max(1, min(BLOCK, SIMILARITIES // len(bank)))
+    for block, truth in zip(queries.split(at_a_time), labels.split(at_a_time), strict=True):
         similarity, nearest = (functional.normalize(block, dim=1) @ bank.T).topk(k, dim=1)
         weights, named = (similarity / temperature).exp(), bank_labels[nearest]
         # Class by class: adding up by index has no deterministic form on a GPU.

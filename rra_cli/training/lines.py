@@ -9,15 +9,17 @@ from typing import Any
 import torch
 
 from rra_cli.core.reproducibility import derive_seed
+from rra_cli.methods.method import Method
 from rra_cli.training import figures
 from rra_cli.training.batches import Resident
 from rra_cli.training.checkpoint import Training
 from rra_cli.training.job import TrainingJob
 from rra_cli.training.keeping import check_finite, diverged, finite_means
 
-# Training samples that are also looked at without augmentation, at most; and the least distance in epochs.
-CLEAN_SAMPLES = 10_000
+# The least distance in epochs between looks at the training samples without augmentation that nobody asked for.
 CLEAN_EVERY = 4
+# Training samples from which those are taken on whose spread an eye is kept, whatever `method.knn_bank` is.
+SPREAD_FROM = 10_000
 # Training samples on whose spread an eye is kept after every epoch, at most, and this share of them at most: a forward
 # pass of an eighth adds a twenty-fourth to the steps of one view.
 SPREAD_SAMPLES = 2_000
@@ -31,14 +33,16 @@ class Observer:
 
     How far the representation spreads is known after every epoch. A method that classifies has its accuracy on the test
     split after every epoch too, and the other figures after some; one that does not has these after every epoch where
-    that is cheap.
+    that is cheap. `method.knn_every` says otherwise.
     """
 
     def __init__(self, job: TrainingJob, train: Resident) -> None:
         self.job = job
         self.test = Resident.of(job.test, job.mean, job.std, str(train.device))
-        self.clean = train.take(clean_positions(len(train), job.seed))
-        self.spread = self.clean.take(spread_positions(len(train), len(self.clean)))
+        n_bank = bank_size(job.method, len(train))
+        self.clean = train if n_bank == len(train) else train.take(clean_positions(len(train), n_bank, job.seed))
+        watched = clean_positions(len(train), min(len(train), SPREAD_FROM), job.seed)
+        self.spread = train.take(watched[spread_positions(len(train), len(watched))])
         self.is_cheap = is_cheap(len(self.clean) + len(self.test), len(train), job.method.n_views)
         self.has_classes = job.n_classes > 1
 
@@ -47,10 +51,10 @@ class Observer:
 
         lr: of the epoch's last step. train_*: means over the epoch's steps, while the weights changed and with
         augmentation; losses in nats, accuracies in [0, 1]. The others after the epoch and without augmentation:
-        train_clean_*: of up to 10,000 training samples; test_*: of the test split; both null for a method that does
-        not classify. knn_accuracy: of the test split by those training samples, of the representation; embedding_std,
-        effective_rank: of the representation of up to 2,000 of them; projection_*: of what the method's first head
-        makes of it, where there is one. null where nothing was computed.
+        train_clean_*: of `method.knn_bank` training samples; test_*: of the test split; both null for a method that
+        does not classify. knn_accuracy: of the test split by those training samples, of the representation;
+        embedding_std, effective_rank: of the representation of up to 2,000 training samples; projection_*: of what the
+        method's first head makes of it, where there is one. null where nothing was computed.
         """
         job, epoch = self.job, training.epoch
         line: dict[str, Any] = {"epoch": epoch, "lr": None, "train_loss": None}
@@ -65,7 +69,7 @@ class Observer:
         line |= dict.fromkeys(("knn_accuracy", "embedding_std", "effective_rank"))
         if training.objective.heads:
             line |= dict.fromkeys(("projection_std", "projection_effective_rank"))
-        looks = is_clean_epoch(epoch, job.epochs) or (self.is_cheap and not job.method.classifies)
+        looks = is_looked_at(epoch, job.epochs, job.method, cheap=self.is_cheap)
         if looks or job.method.classifies:
             line |= self._figures(training, looks, tick)
         line |= self._spread(training)
@@ -112,16 +116,23 @@ class Observer:
         return found
 
 
-def clean_positions(n: int, seed: int) -> torch.Tensor:
-    """The training samples `(min(n, CLEAN_SAMPLES),)`, ascending, that are looked at without augmentation."""
+def bank_size(method: Method, n_train: int) -> int:
+    """How many training samples are looked at without augmentation."""
+    return n_train if method.knn_bank is None else min(n_train, method.knn_bank)
+
+
+def clean_positions(n: int, n_bank: int, seed: int) -> torch.Tensor:
+    """Which training samples `(n_bank,)`, ascending, are looked at without augmentation. A smaller bank lies within a
+    larger one of the same seed.
+    """
     generator = torch.Generator().manual_seed(derive_seed(seed, "clean"))
-    return torch.randperm(n, generator=generator)[:CLEAN_SAMPLES].sort().values
+    return torch.randperm(n, generator=generator)[:n_bank].sort().values
 
 
-def spread_positions(n_train: int, n_clean: int) -> torch.Tensor:
-    """Which of the `n_clean` clean samples are looked at after every epoch, evenly over them: at least two."""
+def spread_positions(n_train: int, n_from: int) -> torch.Tensor:
+    """Which of `n_from` training samples are looked at after every epoch, evenly over them: at least two."""
     n = max(2, min(SPREAD_SAMPLES, n_train // SPREAD_SHARE))
-    return torch.linspace(0, n_clean - 1, min(n, n_clean)).round().long()
+    return torch.linspace(0, n_from - 1, min(n, n_from)).round().long()
 
 
 def is_cheap(n_looked_at: int, n_train: int, n_views: int) -> bool:
@@ -133,8 +144,15 @@ def is_cheap(n_looked_at: int, n_train: int, n_views: int) -> bool:
     return n_looked_at <= MOST_ADDED * 3 * n_views * n_train
 
 
+def is_looked_at(epoch: int, epochs: int, method: Method, *, cheap: bool) -> bool:
+    """Whether an epoch's line says how the un-augmented training samples fare, and their neighbours' votes."""
+    if method.knn_every is not None:
+        return epoch == epochs or epoch % method.knn_every == 0
+    return is_clean_epoch(epoch, epochs) or (cheap and not method.classifies)
+
+
 def is_clean_epoch(epoch: int, epochs: int) -> bool:
-    """Whether an epoch's line says how the un-augmented training samples fare: the first, the last and some between.
+    """Whether it does where nobody asked for it: the first, the last and some between.
 
     It depends on nothing but the number of epochs: the history is the same whatever milestones are kept.
     """

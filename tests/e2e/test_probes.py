@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rra_cli import pipeline
-from rra_cli.cli.summary import read_errors, summary_table
+from rra_cli.cli.summary import read_errors, summary_tables
 from rra_cli.config.compose import load
 from rra_cli.core.progress import Progress, silent
 from rra_cli.report.schema import metric_columns
@@ -144,11 +144,11 @@ def test_the_summary_has_a_column_for_the_other_data_set(ran: Path) -> None:
     from rra_cli.cli.summary import _apart
 
     found = [_apart(row) for row in rows(ran, "layers")]
-    shown = summary_table(found, read_errors(ran / "tables" / "metrics.csv"))
-    headers = [str(column.header) for column in shown.columns]
-    assert "one_nn_probe test" in headers
-    assert "one_nn_probe again" in headers
-    assert "again" not in str(shown.title)
+    shown = summary_tables(found, read_errors(ran / "tables" / "metrics.csv"))
+    headers = [str(column.header) for table in shown for column in table.columns]
+    assert "one_nn_probe\ntest" in headers
+    assert "one_nn_probe\nagain" in headers
+    assert not any("again" in str(table.title) for table in shown)
 
 
 def test_the_second_time_nothing_is_done_and_everything_is_equal(folder: Path, ran: Path) -> None:

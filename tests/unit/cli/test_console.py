@@ -13,7 +13,7 @@ from command import write_layers
 from rich.console import Console
 
 from rra_cli import console
-from rra_cli.cli.summary import show_summary, summary_table
+from rra_cli.cli.summary import PIPE_WIDTH, show_summary, summary_tables
 from rra_cli.errors import ConfigError, UserError
 
 
@@ -190,7 +190,8 @@ def test_summary_shows_the_last_checkpoint(tmp_path: Path, capsys: pytest.Captur
     rows = [line.split() for line in out.splitlines()]
     assert "last (train: n = 100, k = 5, test: n = 50, k = 5)" in out
     # nncs_chance is empty everywhere, so it has no column.
-    assert ["layer", "id_twonn", "train", "id_twonn", "test", "nncs", "train", "nncs", "test"] in rows
+    assert ["id_twonn", "id_twonn", "nncs", "nncs"] in rows
+    assert ["layer", "train", "test", "train", "test"] in rows
     assert ["0", "input", "2.00", "2.50", "0.250", "0.250"] in rows
     assert ["1", "logits", "12.00", "12.50", "0.250", "0.250"] in rows
     assert f"run folder: {tmp_path}" in out
@@ -201,8 +202,34 @@ def test_summary_shows_no_chance_levels(tmp_path: Path) -> None:
     """A chance level is known by the metric beside it: a metric that is itself called so is shown."""
     row = {"checkpoint": "last", "split": "test", "layer": "input", "index": "0", "pool": "none", "scale": "1"}
     row |= {"epoch": "0", "subset": "0", "n_samples": "9", "n_features": "4", "k": "2", "stage": "s"}
-    shown = summary_table([{**row, "nncs": "0.5", "nncs_chance": "0.1", "pure_chance": "0.2"}])
+    (shown,) = summary_tables([{**row, "nncs": "0.5", "nncs_chance": "0.1", "pure_chance": "0.2"}])
     assert [str(column.header) for column in shown.columns] == ["layer", "nncs", "pure_chance"]
+
+
+def test_summary_leaves_windows_to_the_tables_where_there_is_something_else() -> None:
+    row = {"checkpoint": "last", "split": "test", "layer": "conv", "index": "0", "subset": "0", "n_samples": "9"}
+    row |= {"epoch": "0", "n_features": "4", "k": "2", "stage": "s", "nncs": "0.5"}
+    plain, coarse = ({**row, "pool": pool, "scale": scale} for pool, scale in (("none", "1"), ("avg", "0")))
+    for rows, names in (([plain, coarse], ["0 conv"]), ([coarse], ["0 conv [avg_global]"])):
+        (shown,) = summary_tables(rows)
+        assert [str(cell) for cell in shown.columns[0].cells] == names
+
+
+def test_a_wide_summary_goes_on_below_with_the_layers_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every metric once, in its order; where all fits there is one table: the control."""
+    row = {"checkpoint": "last", "split": "test", "layer": "input", "index": "0", "pool": "none", "scale": "1"}
+    row |= {"epoch": "0", "subset": "0", "n_samples": "9", "n_features": "4", "k": "2", "stage": "s"}
+    metrics = {f"a_metric_of_a_long_name_{number}": "0.5" for number in range(12)}
+    for width in (PIPE_WIDTH, 50, 1):
+        tables = summary_tables([{**row, **metrics}], width=width)
+        headers = [[str(column.header) for column in table.columns] for table in tables]
+        assert [name for header in headers for name in header[1:]] == list(metrics)
+        assert {header[0] for header in headers} == {"layer"}
+        for table in tables:
+            console.show(table)
+        widest = max(map(len, capsys.readouterr().out.splitlines()))
+        assert widest <= width or all(len(header) == 2 for header in headers)
+    assert len(summary_tables([{**row, **metrics}], width=1000)) == 1
 
 
 def test_summary_of_a_run_without_tables_is_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

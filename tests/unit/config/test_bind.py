@@ -130,9 +130,22 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
         (changed(store=3), "store: expected a mapping, got 3"),
         (
             changed(pooling={"xyz": {}}),
-            "pooling: there is no 'xyz'; known: cls, last, mean, none",
+            "pooling: there is no 'xyz'; known: avg2, avg4, avg8, avg_global, cls, last, max2, max4, max8, max_global, mean, none",
         ),
-        (changed(pooling=[]), "pooling: expected at least one of none, cls, mean, last, got []"),
+        (
+            changed(pooling=[]),
+            "pooling: expected at least one of none, avg2, avg4, avg8, avg_global, max2, max4, max8, max_global, cls, "
+            "mean, last, got []",
+        ),
+        (
+            changed(pooling={"avg4": {}, "mine": {"pool": "avg", "scale": 4}}),
+            "pooling.mine: the same as pooling.avg4; leave one of them out",
+        ),
+        (
+            changed(pooling={"avg3": {"pool": "avg", "scale": 3}}),
+            "pooling.avg3: pooling 'avg' has scale 3; expected the side of its windows, a power of two from 2 on, or 0 "
+            "for the whole map",
+        ),
         (changed(metrics={"per_class": 1}), "metrics.per_class: expected true or false, got 1"),
         (
             changed(metrics={"per_sampel": True}),

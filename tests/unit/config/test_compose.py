@@ -42,6 +42,18 @@ def test_faults_of_overrides_and_of_the_binding_come_in_one_message() -> None:
     assert [fault.partition(":")[0] for fault in found] == ["model", "modle", "x={", "seed", "dataset.n_sampels"]
 
 
+def test_settings_of_a_training_are_refused_where_nothing_is_trained() -> None:
+    """And taken where something is: the control."""
+    training = ("seed=3", "method=supervised", "optimizer.lr=0.1")
+    found = faults("experiment=from_activations", "neighbors.k=4", *training)
+    assert [fault.partition(":")[0] for fault in found] == ["seed", "method", "optimizer.lr"]
+    assert found[1].endswith(
+        "dataset=activations brings its own layers, so nothing is trained and this has no effect; leave it out"
+    )
+    assert load(["dataset=digits", *training]).seed == 3
+    assert faults("dataset=activations", "seed=1,2", sweep=True)[0].startswith("seed: ")
+
+
 def test_with_an_unknown_experiment_the_rest_is_not_judged() -> None:
     assert len(faults("experiment=quickstat", "seed=ten")) == 1
 

@@ -276,6 +276,28 @@ def test_a_picture_that_cannot_be_read_is_named(two_folders: Path) -> None:
     assert f"{broken} (" in caught.value.message
 
 
+def test_unreadable_pictures_of_all_splits_are_told_together_and_listed(
+    two_folders: Path, own_data_folder: Path
+) -> None:
+    """What is named in the message is cut off at five, the file is not."""
+    names = ("train/ant/0.png", "train/ant/1.jpeg", "train/ant/2.bmp", "train/cat/0.png", "train/cat/1.jpeg")
+    broken = [two_folders / name for name in (*names, "test/cat/0.png", "test/cat/1.jpeg")]
+    for path in broken:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"^7 of 17 pictures cannot be read: ") as caught:
+        folder(two_folders).prepare(Recorder())
+    assert caught.value.message.endswith(f"{broken[4]} (the file is empty) and 2 more")
+    (listing,) = (own_data_folder / "unreadable").iterdir()
+    assert caught.value.hint == f"{listing} names all of them: remove or replace them, and run again"
+    assert listing.read_text() == "".join(f"{path}\tthe file is empty\n" for path in broken)
+    for path in broken[:5]:
+        path.unlink()
+    with pytest.raises(UserError, match=r"^2 of 5 pictures cannot be read") as caught:
+        folder(two_folders).prepare(Recorder())
+    assert all(str(path) in caught.value.message for path in broken[5:])
+    assert caught.value.hint == "remove or replace them, and run again"
+
+
 def test_a_picture_that_changes_between_plan_and_reading_is_named(two_folders: Path) -> None:
     dataset = folder(two_folders)
     training_identity(dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -242,3 +243,17 @@ def test_a_damaged_idx_file_is_refused(real_root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte is damaged .*expected sha256 ff7bcf\w+, found \w+"):
         Mnist(root=str(tmp_path), download=False).load("test")
     assert np.unique(content[8:]).max() == 9
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "huge"])
+def test_what_is_no_file_of_that_size_is_not_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 10**12)
+    with pytest.raises(UserError, match=r"is not the official file: it (is not a regular file|has 1\.00 TB)"):
+        read_verified(tmp_path, OfficialFile("x", "md5", "0" * 32))

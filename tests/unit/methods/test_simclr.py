@@ -58,7 +58,7 @@ def test_the_projector_is_the_only_head() -> None:
     [
         ({"temperature": 0.0}, "temperature is 0.0; it is a positive number"),
         ({"projector": (0,)}, r"projector is \[0\]; expected layers of at least 1 unit"),
-        ({"batch_size": 1}, "batch_size is 1; method=simclr compares the samples of a batch, so it needs 2"),
+        ({"batch_size": 1}, "batch_size is 1, but method=simclr compares samples of a batch: at least 2 are needed"),
     ],
 )
 def test_impossible_fields_are_refused(fields: dict, message: str) -> None:

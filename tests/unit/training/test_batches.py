@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from training_jobs import Noise, samples
 
-from rra_cli.data.augment import NoAugment
+from rra_cli.data.augment import Drawn, NoAugment
+from rra_cli.data.augment_views import RandomViews
 from rra_cli.data.dataset import Samples
 from rra_cli.data.normalise import normalise
 from rra_cli.errors import UserError
@@ -76,6 +77,40 @@ def test_a_process_sees_its_rows_as_they_look_in_the_joint_batch() -> None:
         for view, whole in zip(part.views, joint.views, strict=True):
             assert torch.equal(view, whole[rows])
         assert torch.equal(part.ids, joint.ids[rows])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("n", [3, 40])
+def test_a_process_changes_its_own_rows_alone_and_to_the_same_bits(
+    channels: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By all changes there are. Drawn for its rows alone, they would look otherwise: the control."""
+    everything = RandomViews(
+        crop_scale=(0.2, 1.0), translate=4, flip=0.5, vertical_flip=0.5, rotation=15.0, perspective=0.5,
+        auto_augment=True, color=0.8, grayscale=0.2, blur=0.5, solarize=0.5,
+    )  # fmt: skip
+    changed: list[int] = []
+    change = RandomViews.change
+
+    def watched(self: RandomViews, images: torch.Tensor, drawn: Drawn, view: int = 0) -> torch.Tensor:
+        changed.append(len(images))
+        return change(self, images, drawn, view)
+
+    monkeypatch.setattr(RandomViews, "change", watched)
+    pixels = np.random.default_rng(0).integers(0, 256, (n + 5, channels, 32, 32), dtype=np.uint8)
+    numbers = np.arange(n + 5)
+    resident = Resident.of(Samples(pixels, numbers, numbers), (0.4,) * channels, (0.25,) * channels, "cpu")
+    chosen = epoch_order(n + 5, 0, 1)[:n]
+    joint = draw_batch(resident, chosen, everything, 2, 0, 1, 0)
+    for size in (2, 3):
+        shares = [Ranks(rank, size).rows(n) for rank in range(size)]
+        changed.clear()
+        parts = [draw_batch(resident, chosen, everything, 2, 0, 1, 0, rows) for rows in shares]
+        assert changed == [rows.stop - rows.start for rows in shares for _ in range(2)]
+        for view in range(2):
+            assert torch.equal(torch.cat([part.views[view] for part in parts]), joint.views[view])
+        alone = draw_batch(resident, chosen[shares[0]], everything, 2, 0, 1, 0)
+        assert not torch.equal(alone.views[1], parts[0].views[1])
 
 
 def test_an_epoch_visits_every_sample_once_in_an_order_of_seed_and_epoch() -> None:

@@ -109,6 +109,17 @@ def test_one_bad_epoch_is_let_pass_and_two_are_not() -> None:
     assert set(lasting([line(0, POINT), good, bad | {"epoch": 2}, bad | {"epoch": 3}], method, 10)) == {"complete"}
 
 
+@pytest.mark.parametrize(
+    ("ranks", "told"), [((1.3, 1.4, 2.1), False), ((1.3, 1.4, 1.4), True), ((2.9, 2.0, 2.2), True)]
+)
+def test_a_low_rank_that_grows_is_on_its_way(ranks: tuple[float, ...], told: bool) -> None:
+    """Narrow networks begin with one; those of the last two are stuck, or were higher before."""
+    lines = [line(epoch, SPREAD) | {"effective_rank": rank} for epoch, rank in enumerate(ranks)]
+    assert set(lasting(lines, tiny("simclr"), 10)) == ({"dimensional"} if told else set())
+    stuck = [each | {"projection_std": 0.5, "projection_effective_rank": 1.2} for each in lines]
+    assert set(lasting(stuck, tiny("simclr"), 10)) == {"dimensional"}, "of another space"
+
+
 def test_a_long_training_is_given_a_tenth_of_its_epochs() -> None:
     assert [patience(epochs) for epochs in (1, 3, 20, 21, 200)] == [2, 2, 2, 3, 20]
     method = replace(tiny("simclr"), epochs=30)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from training_jobs import Dropped, Noise, Store, job, tiny, trained_methods
 
-from rra_cli.data.augment import NoAugment
+from rra_cli.data.augment import Drawn, NoAugment
 from rra_cli.errors import UserError
 from rra_cli.methods.supervised import Supervised
 from rra_cli.models.mlp import MLP
@@ -148,7 +148,7 @@ def test_a_loss_that_is_nan_ends_the_run_and_is_never_saved(name: str, tmp_path:
         name = ""
         calls = 0
 
-        def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
+        def change(self, images: torch.Tensor, drawn: Drawn, view: int = 0) -> torch.Tensor:
             type(self).calls += 1
             return images * float("nan") if self.calls > views * (per_epoch + bad) else images
 

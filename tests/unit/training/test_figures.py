@@ -108,7 +108,9 @@ def test_weights_matter_and_lengths_do_not() -> None:
 def test_the_block_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     (bank, labels), (queries, truth) = clusters(300, 1), clusters(201, 2)
     whole = knn_accuracy(bank, labels, queries, truth, k=20)
-    monkeypatch.setattr(figures, "BLOCK", 7)
+    monkeypatch.setattr(figures, "SIMILARITIES", 7 * 300 + 299)  # of a large bank
+    assert knn_accuracy(bank, labels, queries, truth, k=20) == whole
+    monkeypatch.setattr(figures, "BLOCK", 3)
     assert knn_accuracy(bank, labels, queries, truth, k=20) == whole
 
 

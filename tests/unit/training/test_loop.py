@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_jobs import Dropped, Noise, Store, job
+from training_jobs import Dropped, Noise, Store, job, tiny
 
 from rra_cli.errors import UserError
 from rra_cli.methods.none import NoTraining
@@ -163,6 +163,28 @@ def test_the_clean_epochs_depend_on_the_number_of_epochs_alone() -> None:
     assert [epoch for epoch in range(11) if is_clean_epoch(epoch, 10)] == [0, 4, 8, 10]
     assert [epoch for epoch in range(101) if is_clean_epoch(epoch, 100)] == list(range(0, 101, 10))
     assert is_clean_epoch(0, 0)
+
+
+def test_the_bank_of_the_online_accuracy_and_how_often_it_is_looked_at(tmp_path: Path) -> None:
+    """Left to itself it is not cheap here; with a bank of all samples the figures are those of all samples."""
+    # 30 of 90 samples and 60 test samples are more than a twelfth of the passes of three epochs' steps.
+    asked = {"knn_bank": 30, "knn_every": 2}
+    methods = {"asked": tiny("simclr", **asked), "often": tiny("simclr", knn_bank=None, knn_every=1)}
+    methods |= {"alone": tiny("simclr"), "classifies": tiny("supervised", **asked)}
+    found = {name: lines(train(job(method=method), tmp_path / name, ["history"])) for name, method in methods.items()}
+    known = {name: [line["epoch"] for line in each if line["knn_accuracy"] is not None] for name, each in found.items()}
+    assert known == {"asked": [0, 2, 3], "often": [0, 1, 2, 3], "alone": [0, 3], "classifies": [0, 2, 3]}
+    accuracies = {name: [line["knn_accuracy"] for line in each] for name, each in found.items()}
+    assert accuracies["alone"][::3] == accuracies["often"][::3], "a bank larger than the data is all of it"
+    assert accuracies["asked"][0] != accuracies["often"][0]
+    spread = {tuple(line["embedding_std"] for line in found[name]) for name in ("asked", "often", "alone")}
+    assert len(spread) == 1, "which samples' spread is watched has nothing to do with it"
+
+
+@pytest.mark.parametrize("field", ["knn_bank", "knn_every"])
+def test_a_bank_and_its_distance_are_at_least_one(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} is 0; .* \\(null"):
+        tiny("simclr", **{field: 0})
 
 
 def test_a_diverging_run_stops_and_names_the_step(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from rra_cli.core.component import components
-from rra_cli.data.augment import Augment, NoAugment
+from rra_cli.data.augment import Augment, Drawn, NoAugment
 from rra_cli.data.dataset import Samples
 from rra_cli.methods.method import Method
 from rra_cli.methods.supervised import Supervised
@@ -53,9 +53,12 @@ class Noise(Augment):
 
     watch: Callable[[], None] = lambda: None
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
         self.watch()
-        return (images + 0.1 * torch.rand(images.shape, generator=generator)).clamp(0, 1)
+        return {"noise": torch.rand(tuple(shape), generator=generator)}
+
+    def change(self, images: torch.Tensor, drawn: Drawn, view: int = 0) -> torch.Tensor:
+        return (images + 0.1 * drawn["noise"]).clamp(0, 1)
 
 
 SMALL = {"projector": (16, 8), "predictor": 8, "queue": 64}
