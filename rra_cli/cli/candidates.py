@@ -136,24 +136,25 @@ def _chosen(group: str, options: Mapping[str, Mapping[str, Any]], before: Sequen
     chosen = choices.get(group)
     values: dict[str, Any] = {}
     for name in chosen if isinstance(chosen, list) else str(chosen).strip("[]").split(","):
-        option = options.get(group, {}).get(name)
+        option = options.get(group, {}).get(str(name))
         values |= _load(option.path) if option is not None else {}
     return {key: value for key, value in values.items() if key != "defaults"}
 
 
 def _defaults(path: Path) -> Iterable[tuple[str, Any]]:
     """Group and option of every entry of a defaults list."""
-    for entry in _load(path).get("defaults", []):
+    listed = _load(path).get("defaults")
+    for entry in listed if isinstance(listed, list) else ():
         for key, value in entry.items() if isinstance(entry, dict) else ():
             yield str(key).removeprefix("override ").lstrip("/"), value
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import yaml
+    from rra_cli.core.reading import read_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = read_yaml(path)
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 

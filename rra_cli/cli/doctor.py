@@ -161,14 +161,27 @@ def data_sets() -> Iterator[Finding]:
 
 
 def slurm() -> Iterator[Finding]:
-    """Whether this is a SLURM machine or job."""
+    """Whether this is a SLURM machine or job, and what it offers."""
+    from rra_cli.slurm import offer
+    from rra_cli.slurm.commands import SlurmError, available
+
     job = os.environ.get("SLURM_JOB_ID")
     if job:
         yield Finding("ok", "SLURM", f"inside of job {job}")
-    elif shutil.which("sbatch"):
-        yield Finding("ok", "SLURM", "sbatch is here")
+    if not available("sbatch", "squeue", "sinfo"):
+        if not job:
+            yield Finding("ok", "SLURM", "none: jobs of a sweep run here, side by side with hydra/launcher=joblib")
+        return
+    try:
+        for partition in offer.partitions():
+            yield Finding("ok", "SLURM", str(partition))
+    except SlurmError as error:
+        yield Finding("note", "SLURM", f"is installed, but does not answer: {error}", "ask who runs the cluster")
+        return
+    if offer.has_accounting():
+        yield Finding("ok", "SLURM", "accounting answers: how a lost job ended is known as long as that keeps it")
     else:
-        yield Finding("ok", "SLURM", "none: sweeps run one job after the other")
+        yield Finding("ok", "SLURM", "no accounting: how a lost job ended is known for some minutes only")
 
 
 def plug_ins() -> Iterator[Finding]:

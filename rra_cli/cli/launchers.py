@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
 from rra_cli.config.experiment import Experiment, Runtime
@@ -18,11 +18,14 @@ from rra_cli.core.progress import Reporter
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import UserError
 
+if TYPE_CHECKING:
+    from rra_cli.slurm.settings import Settings
+
 
 @dataclass(frozen=True)
 class Launch:
     """How a sweep is to be run. name: of the launcher; fields: its own settings; overrides: of the whole sweep, in
-    Hydra's words; excluded: what makes Hydra name folders as we do.
+    Hydra's words; excluded: what makes Hydra name folders as we do; ranks: processes of a job.
     """
 
     name: str
@@ -30,6 +33,17 @@ class Launch:
     fields: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launcher leaves behind. complaint: where a job was lost by no fault of its own; left: the numbers of jobs
+    that go on by themselves.
+    """
+
+    complaint: str | None = None
+    left: frozenset[int] = frozenset()
 
 
 def launch_of(
@@ -40,38 +54,81 @@ def launch_of(
 
     fields: Any = OmegaConf.to_container(config.hydra.launcher)
     name = str(config.hydra.runtime.choices["hydra/launcher"])
-    runtime = Runtime() if experiment is None else experiment.runtime
-    return Launch(name, runtime, fields, tuple(overrides), tuple(excluded))
+    runtime, ranks = (Runtime(), 1) if experiment is None else (experiment.runtime, experiment.method.ranks)
+    return Launch(name, runtime, fields, tuple(overrides), tuple(excluded), ranks)
 
 
-# Runs the jobs of a sweep, and gives what it has to say where a job was lost by no fault of its own.
-Launcher = Callable[[Sweep, Sequence[SweepJob], Launch, Reporter], str | None]
+# Runs the jobs of a sweep.
+Launcher = Callable[[Sweep, Sequence[SweepJob], Launch, Reporter], Launched]
 
 
-def launch(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
-    """Runs the jobs by the launcher chosen. Raises `Interrupted` where a signal ends it."""
+def launch(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> Launched:
+    """Runs the jobs by the launcher chosen. Raises `Interrupted` where a signal ends it, and `UserError` where SLURM
+    has some of them already and another launcher is asked for.
+    """
+    if how.name != "slurm":
+        _take_from_slurm(sweep, missing, how)
     return LAUNCHERS.get(how.name, _by_hydra)(sweep, missing, how, reporter)
 
 
-def _basic(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+def check_launch(how: Launch) -> None:
+    """Raises `UserError` where the launcher's settings are wrong, before anything is written."""
+    if how.name == "slurm":
+        _slurm_settings(how)
+
+
+def _basic(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> Launched:
     """One after the other, in this process."""
     from rra_cli.cli.sweep_job import run_job
 
     for job in missing:
         run_job(sweep, job)
-    return None
+    return Launched()
 
 
-def _joblib(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+def _joblib(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> Launched:
     """Side by side, each in a process of its own on this machine."""
     from rra_cli.cli.pool import run_pool
     from rra_cli.cli.shares import share_out
 
     run_pool(sweep, missing, share_out(how.runtime, how.fields.get("n_jobs"), len(sweep.jobs)), how.runtime.progress)
-    return None
+    return Launched()
 
 
-def _by_hydra(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> str | None:
+def _slurm(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> Launched:
+    """As tasks of job arrays of a cluster."""
+    from rra_cli.cli.slurm_run import run_slurm
+
+    return Launched(left=run_slurm(sweep, missing, _slurm_settings(how), reporter, how.runtime.progress))
+
+
+def _slurm_settings(how: Launch) -> Settings:
+    from rra_cli.slurm.settings import settings_of
+
+    runtime = how.runtime
+    return settings_of(how.fields, ranks=how.ranks, threads=runtime.threads, gpus_per_job=runtime.gpus_per_job)
+
+
+def _take_from_slurm(sweep: Sweep, missing: Sequence[SweepJob], how: Launch) -> None:
+    """Where SLURM ended jobs of the sweep, they are the other launcher's from now on."""
+    from rra_cli.slurm.commands import available
+    from rra_cli.slurm.submission import FOLDER, forget
+
+    if not (sweep.path / FOLDER).is_dir():
+        return
+    if available("squeue", "sbatch"):
+        from rra_cli.cli.slurm_run import working
+
+        theirs = sorted({task.job for number, task in working(sweep).items() if number in {j.number for j in missing}})
+        if theirs:
+            raise UserError(
+                f"{len(theirs)} jobs of the sweep are in SLURM already",
+                f"wait for them with hydra/launcher=slurm, or end them: scancel {' '.join(theirs)}",
+            )
+    forget(sweep.path)
+
+
+def _by_hydra(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Reporter) -> Launched:
     """By a launcher that was installed for Hydra. It is handed all jobs: those that are finished end at once."""
     from rra_cli.cli.job import SWEEP
 
@@ -90,8 +147,8 @@ def _by_hydra(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: 
             # A launcher raises when one of its jobs was killed; the others have ended all the same.
             if all(sweep.outcome(job) is None for job in sweep.jobs):
                 raise
-            return str(error)
-    return None
+            return Launched(str(error))
+    return Launched()
 
 
-LAUNCHERS: Mapping[str, Launcher] = {"basic": _basic, "joblib": _joblib}
+LAUNCHERS: Mapping[str, Launcher] = {"basic": _basic, "joblib": _joblib, "slurm": _slurm}

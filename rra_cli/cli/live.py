@@ -12,6 +12,7 @@ from rra_cli.cli.status_table import row, summary, sweep_table
 from rra_cli.console import printable, stderr
 from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.sweepdir import Sweep
+from rra_cli.slurm.states import Tasks
 
 REFRESH = 1.0
 
@@ -24,8 +25,11 @@ class View(Protocol):
 
 
 @contextmanager
-def watching(sweep: Sweep, progress: str) -> Iterator[View]:
-    """Inside, the sweep is shown when the view is asked to look. progress: as `runtime.progress`."""
+def watching(sweep: Sweep, progress: str, tasks: Tasks | None = None) -> Iterator[View]:
+    """Inside, the sweep is shown when the view is asked to look.
+
+    progress: as `runtime.progress`. tasks: what SLURM says of its jobs, where it runs them.
+    """
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -33,7 +37,8 @@ def watching(sweep: Sweep, progress: str) -> Iterator[View]:
     watcher = Watcher()
 
     def states() -> list[RunState]:
-        return [watcher.look_at(sweep, job) for job in sweep.jobs]
+        found = [watcher.look_at(sweep, job) for job in sweep.jobs]
+        return found if tasks is None else tasks.together(sweep, found)
 
     if progress == "bars" or (progress == "auto" and sys.stderr.isatty()):
         console = stderr()
@@ -78,7 +83,7 @@ class _Changes:
         before = self._before or found
         self._before = found
         for name, was, state in zip(self._names, before, states, strict=True):
-            if was != state.state and state.state != "waiting":
+            if was != state.state:  # into `waiting` only where SLURM will start it again
                 _, _, _, _, seconds, _, says = row(name, state)
                 after = f" after {seconds}" if seconds and not state.active else ""
                 line = f"{name}: {state.state}{after}{f', {says}' if says else ''}; {summary(states)}"

@@ -35,7 +35,8 @@ class Running:
     def __init__(self, sweep: Sweep, job: SweepJob, place: int, environment: Mapping[str, str]) -> None:
         self.job, self.place = job, place
         output = sweep.output(job)
-        with files.explained(output), open(output, "wb") as printed:
+        files.remove(output)  # it may be a link
+        with files.explained(output), open(output, "xb") as printed:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "rra_cli", "job", str(sweep.path), str(job.number)],
                 stdin=subprocess.PIPE,

@@ -43,6 +43,7 @@ overrides
   hydra.sweep.dir=DIR      the folder of a sweep; by default outputs/sweeps/EXPERIMENT_IDENTITY, always the same for
                            the same sweep
   hydra/launcher=joblib    jobs side by side on this machine; hydra.launcher.n_jobs=N, runtime.gpus_per_job=N
+  hydra/launcher=slurm     jobs as tasks of a SLURM array; hydra.launcher.partition=P, .time=8:00:00, .gpus=1 ...
   Lists are written [a,b], mappings {train: 1000, test: 500}; quote both for the shell.
 
 flags

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rra_cli.config.experiment import Runtime
-from rra_cli.core.resources import SHARERS
+from rra_cli.core.resources import SHARERS, THREADS
 from rra_cli.errors import UserError
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 GPUS = "CUDA_VISIBLE_DEVICES"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rra_cli.core.runstate import RunState, Watcher
     from rra_cli.core.sweepdir import Sweep
+    from rra_cli.slurm.states import Tasks
 
 HELP = """\
 rra status: how far runs and sweeps are, also while they run, also from another shell or machine.
@@ -30,17 +31,18 @@ Without a folder: the newest few in the outputs folder (RRA_OUTPUTS, else ./outp
 
 A job is waiting, running, done, failed, interrupted (ended by a signal), or dead: it left no word, since its process is
 gone or, on another machine, gave no sign of life for half a minute (which --once cannot wait for). The same command
-goes on with all but the done ones.
+goes on with all but the done ones. Of jobs in SLURM its own states are shown, where it can be asked from here.
 """
 NEWEST = 8
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown: a sweep, or single runs."""
+    """What is shown: a sweep, or single runs. tasks: of a sweep that was given to SLURM, what that says of its jobs."""
 
     sweep: Sweep | None
     runs: tuple[Path, ...] = ()
+    tasks: Tasks | None = None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,12 +110,15 @@ def _watch(shown: Sequence[Shown], watcher: Watcher) -> list[list[RunState]]:
 def _look(shown: Shown, watcher: Watcher) -> list[RunState]:
     if shown.sweep is None:
         return [watcher.look(path) for path in shown.runs]
-    return [watcher.look_at(shown.sweep, job) for job in shown.sweep.jobs]
+    if shown.tasks is not None:
+        shown.tasks.look()
+    states = [watcher.look_at(shown.sweep, job) for job in shown.sweep.jobs]
+    return states if shown.tasks is None else shown.tasks.together(shown.sweep, states)
 
 
 def _at_work(shown: Shown, states: Sequence[RunState]) -> bool:
     """Whether a job runs, or some process will start those that wait."""
-    if any(state.active for state in states):
+    if any(state.active for state in states) or (shown.tasks is not None and shown.tasks.at_work):
         return True
     owner = None if shown.sweep is None else shown.sweep.owner()
     # Of a process on another machine only its jobs tell whether it lives.
@@ -131,6 +136,8 @@ def _lines(shown: Shown, states: Sequence[RunState]) -> list[str]:
     from rra_cli.cli.status_table import advice, command_of, details, summary
 
     lines = [summary(states)]
+    if shown.tasks is not None and not shown.tasks.asked:
+        lines.append(_unasked(shown.tasks))
     if shown.sweep is not None:
         names = [f"job {job.number} ({job.name})" for job in shown.sweep.jobs]
         lines += details(states, names)
@@ -141,12 +148,27 @@ def _lines(shown: Shown, states: Sequence[RunState]) -> list[str]:
     return lines
 
 
+def _unasked(tasks: Tasks) -> str:
+    """Why SLURM's own states may be missing, or old."""
+    if tasks.failed:
+        return f"SLURM does not answer: {tasks.failed}"
+    return "the jobs were given to SLURM, which cannot be asked on this machine: what waits there is not known here"
+
+
+def _shown_sweep(folder: Path) -> Shown:
+    from rra_cli.core import sweepdir
+    from rra_cli.slurm.states import tasks_of
+
+    sweep = sweepdir.read(folder)
+    return Shown(sweep, tasks=tasks_of(sweep))
+
+
 def _shown(folder: Path) -> Shown:
     """What lies in a folder. Raises `UserError` where that is neither a run nor a sweep nor a folder of runs."""
     from rra_cli.core import sweepdir
 
     if sweepdir.is_sweep(folder):
-        return Shown(sweepdir.read(folder))
+        return _shown_sweep(folder)
     if _is_run(folder):
         return Shown(None, (folder,))
     if not folder.is_dir():
@@ -179,7 +201,7 @@ def _newest() -> list[Shown]:
             f"there are no runs in {root}", "rra run +experiment=quickstart; RRA_OUTPUTS names another folder"
         )
     runs = tuple(folder for folder in newest if not sweepdir.is_sweep(folder))
-    sweeps = [Shown(sweepdir.read(folder)) for folder in newest if sweepdir.is_sweep(folder)]
+    sweeps = [_shown_sweep(folder) for folder in newest if sweepdir.is_sweep(folder)]
     return [*sweeps, *([Shown(None, runs)] if runs else [])]
 
 

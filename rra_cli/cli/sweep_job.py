@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     job = sweep.job(int(arguments[1]))
     if os.environ.pop(HELD, None):
         threading.Thread(target=_end_with_the_launcher, args=(sys.stdin.fileno(),), daemon=True).start()
-    if Path(sweep.cwd).is_dir():
+    if os.path.isdir(sweep.cwd):
         os.chdir(sweep.cwd)  # relative paths of the command mean what they meant there
     if int(os.environ.get("RANK", 0)) > 0:
         return _follow(sweep, job)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rra_cli.cli import job as jobs
 from rra_cli.cli.again import recorded
-from rra_cli.cli.launchers import Launch, launch
+from rra_cli.cli.launchers import Launch, Launched, check_launch, launch
 from rra_cli.cli.status_table import sweep_table
 from rra_cli.config.compose import composed
 from rra_cli.console import make_reporter, show
@@ -15,6 +15,7 @@ from rra_cli.core.lease import LeaseHeldError
 from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_RESUMABLE, EXIT_USER, UserError
+from rra_cli.slurm.states import look
 
 
 def run_sweep(laid_out: Sweep, how: Launch) -> int:
@@ -25,6 +26,7 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
     `Interrupted` where a signal ended it.
     """
     reporter = make_reporter(how.runtime.progress)
+    check_launch(how)
     files.make_folder(laid_out.path)
     lease = laid_out.lease()
     try:
@@ -45,7 +47,7 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
             if len(missing) < len(sweep.jobs):
                 reporter.note(f"{len(sweep.jobs) - len(missing)} of {len(sweep.jobs)} jobs are done already")
             try:
-                complaint = launch(sweep, missing, how, reporter) if missing else None
+                launched = launch(sweep, missing, how, reporter) if missing else Launched()
             except KeyboardInterrupt:
                 _show(sweep, watcher)
                 raise
@@ -53,15 +55,19 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
     finally:
         lease.dissolve()
         lease.stop()
-    if complaint is not None:
-        show(f"the launcher said: {complaint}")
-    codes = {_code(sweep, job, state) for job, state in zip(sweep.jobs, states, strict=True)}
+    if launched.complaint is not None:
+        show(f"the launcher said: {launched.complaint}")
+    codes = {
+        _code(sweep, job, state)
+        for job, state in zip(sweep.jobs, states, strict=True)
+        if job.number not in launched.left
+    }
     return next((code for code in (EXIT_BUG, EXIT_USER, EXIT_RESUMABLE) if code in codes), EXIT_OK)
 
 
 def _show(sweep: Sweep, watcher: Watcher) -> list[RunState]:
     """The table of all jobs, and the folder."""
-    states = [watcher.look_at(sweep, job) for job in sweep.jobs]
+    states = look(sweep, watcher)
     show(sweep_table(sweep, states))
     show(str(sweep.path))
     return states

@@ -11,6 +11,8 @@ from rra_cli.errors import UserError
 
 # Set by a launcher for jobs that run at the same time on one machine: how many they are.
 SHARERS = "RRA_JOBS_AT_A_TIME"
+# What the numerical libraries read their number of threads from, once, when they are imported.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _UNITS = {
     "": 1,
     "b": 1,
@@ -48,13 +50,13 @@ def format_bytes(size: float) -> str:
 
 
 def free_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process can still take: what the machine has available, or the container's limit leaves.
+    """Bytes that this process can still take: what the machine has available, or a container's or SLURM's limit leaves.
 
     Of jobs that a launcher runs side by side, each may take its share.
     """
     import psutil
 
-    limits = container_headroom(proc, cgroups)
+    limits = [*container_headroom(proc, cgroups), *slurm_headroom()]
     free = max(0, min([int(psutil.virtual_memory().available), *limits]))
     sharers = os.environ.get(SHARERS, "")
     return free // max(1, int(sharers) if sharers.isdecimal() else 1)
@@ -86,6 +88,21 @@ def container_headroom(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs
                 if level == root:
                     break
     return found
+
+
+def slurm_headroom() -> list[int]:
+    """What a SLURM job around this process leaves of the memory that it was given; not every cluster enforces it by
+    control groups, but most end a job that takes more. Empty outside of a job, or where it was given the whole node.
+    """
+    import psutil
+
+    def number(name: str) -> int:
+        text = os.environ.get(name, "")
+        return int(text) if text.isdecimal() else 0
+
+    per_node, per_cpu = number("SLURM_MEM_PER_NODE"), number("SLURM_MEM_PER_CPU") * number("SLURM_CPUS_ON_NODE")
+    given = (per_node or per_cpu) << 20
+    return [max(0, given - psutil.Process().memory_info().rss)] if given else []
 
 
 def _headroom(folder: Path, limit_name: str, used_name: str, cache_name: str) -> int | None:

@@ -91,8 +91,10 @@ LAYERS = [
     {"stages", "comparison"},
     {"pipeline"},
     {"console"},
+    {"slurm"},
     {"cli"},
     {"__main__"},
+    {"slurm_task"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # Parts of one layer that may know each other.

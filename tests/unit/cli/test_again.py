@@ -199,3 +199,37 @@ def test_a_sweep_again_runs_the_same_jobs_in_a_folder_of_its_own(
     assert [job.folder for job in sweepdir.read(folder).jobs] == ["seed=0", "seed=1"]
     assert rra("run", "--from", str(tmp_path / "first"), f"hydra.sweep.dir={tmp_path / 'first'}") == 2
     assert "is the sweep itself" in rra.err
+
+
+def test_a_strangers_folder_does_not_say_where_files_are_written(
+    rra: Command, pipeline: FakePipeline, tmp_path: Path
+) -> None:
+    """Control: where runs have used that store, it is used again."""
+    elsewhere = tmp_path / "elsewhere"
+    places = [f"store.root={elsewhere}", "dataset=mnist", "dataset.download=true", f"dataset.root={elsewhere}"]
+    source = first_run(rra, tmp_path / "first", *places)
+    assert rra("run", "--from", str(source)) == 0
+    assert f"there is no store in {elsewhere}, as was recorded" in rra.err
+    assert "dataset.download=true does not count for the dataset.root" in rra.err
+    experiment = pipeline.runs[-1][0]
+    assert experiment.store_root == rra.outputs / "store"
+    assert experiment.dataset.download is False  # type: ignore[attr-defined]
+    assert rra("run", "--from", str(source), "dataset.download=true") == 0
+    assert pipeline.runs[-1][0].dataset.download is True  # type: ignore[attr-defined]
+    (elsewhere / "refs").mkdir(parents=True)
+    assert rra("run", "--from", str(source)) == 0
+    assert pipeline.runs[-1][0].store_root == elsewhere
+
+
+def test_a_strangers_sweep_does_not_say_where_files_are_written(
+    rra: Command, pipeline: FakePipeline, tmp_path: Path
+) -> None:
+    """Not of its jobs that have begun, nor of those that have not."""
+    arguments = ["-m", "+experiment=quickstart", "seed=0,1", f"store.root={tmp_path / 'elsewhere'}"]
+    assert rra("run", *arguments, f"hydra.sweep.dir={tmp_path / 'first'}") == 0
+    for path in (tmp_path / "first" / "seed=1").glob("*"):
+        if path.is_file():
+            path.unlink()
+    assert rra("run", "--from", str(tmp_path / "first")) == 0
+    assert [experiment.seed for experiment, _, _ in pipeline.runs[2:]] == [0, 1]
+    assert {experiment.store_root for experiment, _, _ in pipeline.runs[2:]} == {rra.outputs / "store"}
