@@ -121,19 +121,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
         if "graphs" not in manifest or "samples" not in manifest:
             raise ValueError("it does not say which layer a graph belongs to (an earlier version of rra wrote it)")
         graphs = tuple(_graph(row) for row in manifest["graphs"])
-        samples = manifest["samples"]
+        samples, store = manifest["samples"], str(manifest["store"])
+        if "\0" in store:
+            raise ValueError(f"no store is called {store!r}")
         if not isinstance(samples, Mapping):
             raise TypeError("`samples` is not a mapping")
         no_graphs = "" if graphs else "it searched no neighbours (none of its metrics reads them)"
         return {
-            "store": folder / str(manifest["store"]),
+            "store": folder / store,
             "samples": samples,
             "graphs": graphs,
             "no_graphs": no_graphs,
         }
     except FileNotFoundError:
         return {"no_graphs": f"{MANIFEST} is missing: {_AGAIN}"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         return {"no_graphs": f"{MANIFEST} cannot be used: {error}: {_AGAIN}"}
 
 

@@ -12,6 +12,7 @@ from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
+from rra_cli.comparison.scales import scale_correlation_rows
 from rra_cli.comparison.statistics import LEVEL, check_level
 from rra_cli.core.progress import Reporter
 from rra_cli.errors import UserError
@@ -70,6 +71,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         pairs = options.correlate or tuple(correlation.default_pairs(runs))
         rows["correlations"] = list(correlation.correlation_rows(grouping.groups, pairs, options.level))
         rows["correlation_points"] = list(correlation.point_rows(grouping.groups, options.correlate))
+    rows["scale_correlations"] = list(scale_correlation_rows(grouping.groups))
     rows["refused"] = [{"quantity": INTER_MODEL, **vars(each)} for each in refused]
     for each in [*left_out, *grouping.left_out]:
         reporter.note(f"{each.name} is left out: {each.reason}")

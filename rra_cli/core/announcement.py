@@ -68,7 +68,10 @@ class Announcement:
     def _announced(self) -> frozenset[str]:
         try:
             return frozenset(str(name) for name in read_json(self._path))
-        except FileNotFoundError:
-            return frozenset()
-        except (ValueError, TypeError):
-            return frozenset()  # not ours: gc writes whole files only
+        except (FileNotFoundError, IsADirectoryError, ValueError, TypeError):
+            return frozenset()  # none, or not ours: gc writes whole files only
+        except OSError as error:
+            raise UserError(
+                f"cannot read {self._path}: {error.strerror}",
+                "make it readable: a run must know what `rra gc` is about to remove",
+            ) from error

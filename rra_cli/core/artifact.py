@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli import __version__
 from rra_cli.core import files
-from rra_cli.core.reading import MOST_JSON
+from rra_cli.core.reading import MOST_JSON, read_json
 from rra_cli.core.resources import format_bytes
-from rra_cli.core.spec import Spec, differences
+from rra_cli.core.spec import Spec, canonical_json, differences
 from rra_cli.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 META = "meta.json"
+SUM = "sum"  # in meta.json: of all else in it; one without a sum was written by an earlier version
 FORMAT = 1  # of meta.json; one without a number is of format 1
 
 
@@ -89,16 +91,36 @@ class Artifact:
             raise self._gone() from error
 
     def read_array(self, name: str, *, mmap: bool = True) -> NDArray[Any]:
-        """A `.npy` file's array, read-only, mapped by default. Object arrays raise ValueError, never unpickled."""
+        """A `.npy` file's array, read-only, mapped by default. Objects are never unpickled. Raises as `read_json`."""
         import numpy as np
 
         try:
             array: NDArray[Any] = np.load(self.file(name), mmap_mode="r" if mmap else None, allow_pickle=False)
         except FileNotFoundError as error:
             raise self._gone() from error
+        except Exception as error:  # a header may be anything, and its parser fails in a dozen ways
+            raise self.strange(name, error) from error
         if not mmap:
             array.flags.writeable = False
         return array
+
+    def read_json(self, name: str) -> Any:
+        """The value in a JSON file. Raises `ArtifactGoneError` where the artifact was freed meanwhile, `StoreError`
+        where the file is whole, and yet not what such a file is: nobody but a person can have put it there.
+        """
+        try:
+            return read_json(self.file(name))
+        except FileNotFoundError as error:
+            raise self._gone() from error
+        except (OSError, ValueError) as error:
+            raise self.strange(name, error) from error
+
+    def strange(self, name: str, error: Exception) -> StoreError:
+        """That a file is what was published, by its checksum, and cannot have been written by us."""
+        return StoreError(
+            f"{self.path / name} is not what rra writes: {str(error) or type(error).__name__}",
+            "somebody made or changed it; remove its folder (it is built again), or set store.root to another",
+        )
 
     def _gone(self) -> ArtifactGoneError:
         return ArtifactGoneError(
@@ -129,7 +151,7 @@ def seal(folder: Path, spec: Spec, entry: str | None, details: Mapping[str, Any]
         "details": dict(details),
         "files": records,
     }
-    files.write_json(folder / META, meta)
+    files.write_json(folder / META, {**meta, SUM: _sum(meta)})
 
 
 def open_artifact(folder: Path, spec: Spec | None, entry: str | None) -> Artifact:
@@ -171,22 +193,37 @@ def open_artifact(folder: Path, spec: Spec | None, entry: str | None) -> Artifac
             if not folder.exists():
                 raise
             raise Damage(f"{name} is missing") from None
+        except OSError as error:
+            if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR):
+                raise
+            raise Damage(f"no file here can be called {_short(name)} ({error.strerror})") from None
         if found_size != record.size:
             raise Damage(f"{name} has {found_size} bytes instead of {record.size}")
     return artifact
 
 
-def verify_files(artifact: Artifact) -> None:
-    """Raises `Damage` where a file's sha256 is not the published one."""
+def verify_files(artifact: Artifact, most: int | None = None) -> None:
+    """Raises `Damage` where the sha256 of a file, or the sum of meta.json, is not the published one.
+
+    most: files of more bytes are passed over (None: none is).
+    """
+    try:
+        meta = read_json(artifact.path / META)
+        intact = meta.get(SUM) in (None, _sum(meta))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        raise Damage(f"{META} has other content than was published (its sum differs)")
     for name, record in artifact.files.items():
-        if checksum(artifact.path / name) != record.sha256:
+        if (most is None or record.size <= most) and checksum(artifact.path / name) != record.sha256:
             raise Damage(f"{name} has other content than was published (sha256 differs)")
 
 
 def verify_contents(artifact: Artifact) -> None:
-    """Raises `Damage` where a file's sha256 is not the published one, or a file lies there that was not published."""
+    """Raises `Damage` as `verify_files`, and where a file lies there that was not published."""
     verify_files(artifact)
-    present = {path.relative_to(artifact.path).as_posix() for path in artifact.path.rglob("*") if not path.is_dir()}
+    inside = [path for path in artifact.path.rglob("*") if path.is_symlink() or not path.is_dir()]
+    present = {path.relative_to(artifact.path).as_posix() for path in inside}
     extra = sorted(present - set(artifact.files) - {META})
     if extra:
         raise Damage(f"{extra[0]} was not published with it")
@@ -217,6 +254,16 @@ def _parse(folder: Path, meta: Mapping[str, Any]) -> Artifact:
         raise ValueError(f"its entry is {meta['entry']!r}")
     details = MappingProxyType(dict(meta["details"]))
     return Artifact(folder, spec, meta["entry"], MappingProxyType(records), details, str(meta["package"]))
+
+
+def _sum(meta: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON of all but the sum itself."""
+    rest = {key: value for key, value in meta.items() if key != SUM}
+    return hashlib.sha256(canonical_json(rest).encode("ascii")).hexdigest()
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) < 60 else f"{name[:50]}...")
 
 
 def _regular_size(folder: Path, name: str) -> int:

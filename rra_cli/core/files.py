@@ -23,7 +23,8 @@ LEFTOVER = ".tmp-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _ELSEWHERE = "set store.root, hydra.run.dir or RRA_OUTPUTS to a folder"
 
-# Called with the name of every point at which a kill would leave something new on disk. Only tests add to it.
+# Called with the name of every point at which a kill would leave something new on disk. Tests add to it, and who asks
+# whether anything was kept that the next start goes on with.
 observers: list[Callable[[str], None]] = []
 
 
@@ -149,6 +150,8 @@ def make_folder(path: Path) -> Path:
                 raise
             # A name too long, a loop of links, a folder of the kernel: whatever it is, the place was the user's choice.
             raise UserError(f"cannot create the folder {path}: {error.strerror}", f"{_ELSEWHERE} elsewhere") from error
+        except ValueError as error:  # a zero byte, or half of a character
+            raise UserError(f"no folder can be called {str(path)!r}: {error}", f"{_ELSEWHERE} elsewhere") from error
     return path
 
 

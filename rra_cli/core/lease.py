@@ -172,14 +172,18 @@ class Lease:
     def _chain(self) -> list[Owner]:
         """All owners from the first to the present one."""
         chain: list[Owner] = []
-        name = "first"
+        name, known = "first", set[str]()
         while True:
             path = self.folder / name / "owner.json"
             try:
-                chain.append(Owner.from_json(read_json(path)))
+                owner = Owner.from_json(read_json(path))
+                if owner.id in known:
+                    raise ValueError("its owners follow each other in a circle")
+                known.add(owner.id)
+                chain.append(owner)
             except (FileNotFoundError, NotADirectoryError):
                 return chain
-            except (ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 raise UserError(
                     f"the lease {path} is unreadable ({error})",
                     f"if no rra process uses it, remove the folder {self.folder}",

@@ -35,9 +35,12 @@ class Owner:
     def from_json(cls, record: Mapping[str, Any]) -> Owner:
         """The owner as it was written. Raises TypeError or ValueError where the record is not one."""
         owner = cls(**record)
-        if not all(isinstance(text, str) for text in (owner.id, owner.host, owner.boot, owner.namespace)):
+        texts = (owner.id, owner.host, owner.boot, owner.namespace, owner.started)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(owner.free, bool):
             raise TypeError("not the record of an owner")
-        if len(owner.id) != 32 or set(owner.id) - set("0123456789abcdef") or not isinstance(owner.pid, int):
+        if len(owner.id) != 32 or set(owner.id) - set("0123456789abcdef"):
+            raise ValueError("not the record of an owner")
+        if type(owner.pid) is not int or not 0 < owner.pid < 2**31:
             raise ValueError("not the record of an owner")
         return owner
 

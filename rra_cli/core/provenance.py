@@ -83,7 +83,8 @@ def changes_since(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         # What torch sees is not asked for where it is not loaded.
         if before != after and not (name in ("GPUs", "threads") and None in (before, after)):
             lines.append(f"{name}: {_shown(before)} then, {_shown(after)} now")
-    counts = [len(_at(record, ("git", "package", "changed")) or ()) for record in (then, now)]
+    changed = [_at(record, ("git", "package", "changed")) for record in (then, now)]
+    counts = [len(files) if isinstance(files, list) else 0 for files in changed]
     if any(counts):
         lines.append(f"uncommitted changes of rra, whose content is not recorded: {counts[0]} then, {counts[1]} now")
     return lines
@@ -94,7 +95,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     root = _git(folder, "rev-parse", "--show-toplevel")
     if root is None:
         return None
-    status = _git(folder, "status", "--porcelain", "--untracked-files=normal")
+    status = None if _filters(folder) else _git(folder, "status", "--porcelain", "--untracked-files=normal")
     changed = [] if status is None else status.splitlines()
     return {
         "root": root.rstrip("\n"),
@@ -195,9 +196,8 @@ def _at(record: Any, path: Sequence[str]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value) or "none"
-    return str(value.get("name", value)) if isinstance(value, Mapping) else "none" if value is None else str(value)
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return ", ".join(str(item.get("name", item) if isinstance(item, Mapping) else item) for item in items) or "none"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -210,6 +210,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _filters(folder: Path) -> bool:
+    """Whether the repository itself, and not its user, names programs that `git status` would run on changed files."""
+    pattern = r"^filter\..*\.(clean|process)$"
+    found = _git(folder, "config", "--show-scope", "--name-only", "--get-regexp", pattern) or ""
+    return any(line.split("\t")[0] not in ("system", "global", "command") for line in found.splitlines())
 
 
 def _line(text: str | None) -> str | None:

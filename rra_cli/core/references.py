@@ -150,7 +150,9 @@ def _parse(path: Path) -> Note:
         value = read_json(path)
         host, relative = str(value.get("host", "")), str(value.get("relative", ""))
         return Note(Path(value["run_folder"]), _names(value["artifacts"]), _names(value["released"]), host, relative)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} is unreadable ({error})",
             "remove it if that run is of no interest any more: gc may then remove what only that run refers to",

@@ -30,9 +30,20 @@ State = Literal["running", "done", "failed", "interrupted"]
 
 CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
 LEASE = ".lease"
+OURS = (LEASE, LOG, ".hydra", "tables", "tables/per_sample", "plots")
 # Seconds between two looks at whether there is progress to write; a run of more than a minute looks less often, since
 # hundreds of runs may share a file system.
 PULSE = (1.0, 5.0)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises `UserError` where one of these, which would be written to in place, leads somewhere else."""
+    for name in names:
+        if (folder / name).is_symlink():
+            raise UserError(
+                f"{folder / name} is a link, behind which nothing is written",
+                "remove it, or give another folder (hydra.run.dir, hydra.sweep.dir)",
+            )
 
 
 class RunDir:
@@ -64,12 +75,13 @@ class RunDir:
     ) -> RunDir:
         """Creates the run folder, or enters it again, and writes the resolved `config.yaml`.
 
-        Raises `UserError` where it cannot be written, where a living process works in it (named), or where it holds
-        a run with another configuration (the difference shown). Hydra may have made it already. Whether an owner on
-        another machine lives takes up to `stale_after` seconds to tell; `on_wait` is told.
+        Raises `UserError` where it cannot be written or something in it is a link, where a living process works in it
+        (named), or where it holds a run with another configuration (the difference shown). Hydra may have made it
+        already. Whether an owner on another machine lives takes up to `stale_after` seconds to tell; `on_wait` is told.
         """
         path = Path(path).absolute()
         files.make_folder(path)
+        refuse_links(path, OURS)
         lease = Lease(path / LEASE, stale_after=stale_after)
         try:
             lease.acquire(on_wait, wait=False)

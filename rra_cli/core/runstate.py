@@ -118,7 +118,6 @@ def _record(path: Path) -> dict[str, Any] | None:
 def _state(path: Path, record: dict[str, Any], state: Seen) -> RunState:
     tasks = record.get("progress")
     inner = tasks[-1] if isinstance(tasks, list) and tasks and isinstance(tasks[-1], dict) else {}
-    seconds, left = record.get("seconds"), record.get("left")
     return RunState(
         path=path,
         state=state,
@@ -126,8 +125,8 @@ def _state(path: Path, record: dict[str, Any], state: Seen) -> RunState:
         message=_text(record.get("message")),
         traceback=_text(record.get("traceback")),
         place=f"{_text(record.get('host'))}:{record.get('pid', '')}",
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        left=float(left) if isinstance(left, int | float) and state == "running" else None,
+        seconds=_seconds(record.get("seconds")),
+        left=_seconds(record.get("left")) if state == "running" else None,
         done=_count(inner.get("done")),
         total=_count(inner.get("total")),
         note=_text(inner.get("note")),
@@ -138,5 +137,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _seconds(value: Any) -> float | None:
+    """None for what is no time that a person could wait."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e12 else None
+
+
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < 2**63 else 0

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rra_cli.core.verify import StoreReport
 
 RESERVED = ("refs", "cache", "damaged", "trash")
+SMALL = 1 << 16  # bytes: files up to this size are always compared with their checksums
 WORK = ".work"
 LEASE = "lease"
 
@@ -44,7 +45,7 @@ class Store:
         self.root = Path(os.path.realpath(root))
         self.stale_after = stale_after
         self._notes = References(self.root / "refs")
-        self._read_in_full: set[Path] = set()
+        self._compared: dict[Path, bool] = {}  # artifacts that were looked at -> whether in full
         self._warn = logging.getLogger("rra_cli.store").warning if warn is None else warn
 
     def folder(self, spec: Spec, entry: str | None = None) -> Path:
@@ -57,24 +58,25 @@ class Store:
     def find(self, spec: Spec, entry: str | None = None, *, in_full: bool = False) -> Artifact | None:
         """The artifact, None where it is missing.
 
-        Its meta.json must equal `spec` (otherwise `StoreError` with the difference), and all its files must have
-        their published sizes. A damaged artifact is moved to `damaged/` with a warning and counts as missing: it is
-        built again, and nothing is lost. `StoreError` where it can be neither read nor moved. in_full: every byte is
-        compared with its checksum, once in a process: for what is small, where another artifact is made from it.
+        Its meta.json must equal `spec` (otherwise `StoreError` with the difference), all its files must have their
+        published sizes and, at the first look, the small ones and meta.json their checksums. A damaged artifact is
+        moved to `damaged/` with a warning and counts as missing: it is built again, and nothing is lost. `StoreError`
+        where it can be neither read nor moved. in_full: every byte is compared, once: for what is not too large,
+        where another artifact is made from it.
         """
         folder = self.folder(spec, entry)
         self._refuse_links(folder)
         try:
             artifact = open_artifact(folder, spec, entry)
-            if in_full and folder not in self._read_in_full:
-                verify_files(artifact)
-                self._read_in_full.add(folder)
+            if folder not in self._compared or (in_full and not self._compared[folder]):
+                verify_files(artifact, None if in_full else SMALL)
+                self._compared[folder] = in_full
             return artifact
         except FileNotFoundError:
             return None
         except Damage as damage:
-            if entry is None and not any(child.is_file() for child in folder.iterdir()):
-                return None  # a folder of entries, which is no artifact itself
+            if entry is None and not _holds_files(folder):
+                return None  # a folder of entries, which is no artifact itself; or moved aside by another meanwhile
             self._move_aside(folder, f"{spec.stage}-{spec.key[:12]}", str(damage))
             return None
         except OSError as error:
@@ -102,7 +104,7 @@ class Store:
         folder = self.folder(spec)
         self._refuse_links(folder)
         folder = folder.with_name(folder.name + WORK)
-        self._refuse_links(folder)
+        self._refuse_links(folder / LEASE)
         lease = Lease(folder / LEASE, stale_after=self.stale_after)
         title = f"{spec.stage} {spec.key[:12]}"
         lease.acquire(None if on_wait is None else lambda message: on_wait(f"{title}: {message}"), wait=wait)
@@ -291,6 +293,12 @@ class Store:
                 "remove that folder (it is built again), or set store.root to a folder that can be written",
             ) from error
         self._warn(f"{folder} is damaged: {damage}; moved to {target}, it is built again")
+
+
+def _holds_files(folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return any(child.is_file() for child in folder.iterdir())
+    return False
 
 
 def _reference(key: Reference) -> str:

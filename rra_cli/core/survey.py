@@ -152,5 +152,5 @@ def _children(folder: Path) -> list[Path]:
         return []
     try:
         return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError:
+        return []  # what cannot be looked into is not removed

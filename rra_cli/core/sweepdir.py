@@ -6,6 +6,7 @@ printed where it ran in a process of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from rra_cli.core import files
 from rra_cli.core.lease import Lease
 from rra_cli.core.process import Owner
 from rra_cli.core.reading import read_json
+from rra_cli.core.rundir import refuse_links
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 
 SWEEP, JOBS, LEASE = "sweep.json", ".jobs", ".lease"
@@ -35,10 +37,14 @@ class SweepJob:
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.folder).parts
         texts = (*self.overrides, *self.differs, self.folder)
-        if not isinstance(self.number, int) or not all(isinstance(text, str) for text in texts):
+        if type(self.number) is not int or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"job {self.number!r} has a number, a folder and overrides that are texts")
+        if not 0 <= self.number < 10**9:
+            raise ValueError("the number of a job lies in 0..999999999")
         if not parts or self.folder.startswith("/") or any(part == ".." or part[0] == "." for part in parts):
             raise ValueError(f"the folder of job {self.number} must lie inside of the sweep's, got {self.folder!r}")
+        if "\0" in self.folder or len(self.folder) > 1000 or any(len(os.fsencode(part)) > 255 for part in parts):
+            raise ValueError(f"the folder of job {self.number} has a name that no folder can have")
 
     @property
     def name(self) -> str:
@@ -106,7 +112,8 @@ class Sweep:
         raise UserError(f"the sweep {self.path} has no job {number}; it has {known}", f"rra status {self.path}")
 
     def lease(self) -> Lease:
-        """Held by the process that runs the sweep."""
+        """Held by the process that runs the sweep. Raises `UserError` where it is a link."""
+        refuse_links(self.path, (LEASE,))
         return Lease(self.path / LEASE)
 
     def owner(self) -> Owner | None:
@@ -119,7 +126,9 @@ class Sweep:
         return self.path / JOBS / f"{job.number}.txt"
 
     def forget(self, job: SweepJob) -> None:
-        """Before a job starts: how it ended the last time does not count."""
+        """Before a job starts: how it ended the last time does not count. `UserError` where a link leads elsewhere."""
+        above = [str(part) for part in (PurePosixPath(job.folder), *PurePosixPath(job.folder).parents)][:-1]
+        refuse_links(self.path, (JOBS, *above))
         files.remove(self._outcome(job))
 
     def end(self, job: SweepJob, outcome: Outcome) -> None:

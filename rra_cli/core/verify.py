@@ -85,10 +85,19 @@ def _artifacts(root: Path) -> Iterator[Path]:
     for stage in _children(root):
         if stage.name in RESERVED or not _is_folder(stage):
             continue
-        for key in _children(stage):
+        try:
+            keys = _children(stage)
+        except OSError:
+            yield stage  # is named as what cannot be read
+            continue
+        for key in keys:
             if not _is_folder(key) or key.name.endswith(WORK):
                 continue
-            inner = _children(key)
+            try:
+                inner = _children(key)
+            except OSError:
+                yield key
+                continue
             if inner and not (key / META).exists() and all(_is_folder(child) for child in inner):
                 yield from inner
             elif inner:

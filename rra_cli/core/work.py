@@ -82,6 +82,8 @@ class Work:
     def _adopt(self) -> None:
         """Takes over the content of the latest owner before us that left any, and puts it in order."""
         left = {path.name: path for path in self._folder.glob(f"{_CONTENT}*") if path != self.path}
+        for name in [name for name, path in left.items() if path.is_symlink()]:
+            files.remove(left.pop(name))  # nobody here makes links
         order = [f"{_CONTENT}{owner}" for owner in self._lease.predecessors]
         newest = next((name for name in order if name in left), None)
         with files.explained(self._folder):
@@ -91,6 +93,7 @@ class Work:
                 files.boundary(f"work {self.spec.stage}: adopt")
                 os.rename(left.pop(newest), self.path)
                 files.boundary(f"work {self.spec.stage}: adopted")
+                _remove_links(self.path)
             for path in left.values():
                 files.remove(path)
             # A kill in the middle of publishing single files leaves them gathered: put them back.
@@ -125,3 +128,11 @@ class Work:
                 os.rename(path, home)
                 files.boundary(f"work {self.spec.stage}: gathered {name}")
         return staging
+
+
+def _remove_links(folder: Path) -> None:
+    """What is written into a folder must stay in it, whoever put a link there."""
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *names)):
+            if path.is_symlink():
+                files.remove(path)

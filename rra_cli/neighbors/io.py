@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
 
 from rra_cli.core import files
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 
@@ -42,13 +44,12 @@ def load_graph(folder: Path, k: int | None = None) -> NeighborGraph:
     """
     folder = Path(folder)
     try:
-        description = json.loads((folder / "graph.json").read_text())
-        indices = np.load(folder / "indices.npy", mmap_mode="r", allow_pickle=False)
-        distances = np.load(folder / "distances.npy", mmap_mode="r", allow_pickle=False)
+        description = read_json(folder / "graph.json")
+        indices, distances = _mapped(folder / "indices.npy"), _mapped(folder / "distances.npy")
         stored = (description["n_samples"], description["k"])
         recall, engine = float(description["recall"]), str(description["engine"])
         n_reference, self_excluded = int(description["n_reference"]), bool(description["self_excluded"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{folder} holds no readable neighbour graph: {error}", "remove it and run again") from error
     if indices.shape != stored or distances.shape != stored:
         raise UserError(
@@ -59,3 +60,15 @@ def load_graph(folder: Path, k: int | None = None) -> NeighborGraph:
     if not 1 <= k <= stored[1]:
         raise InputError(f"k must lie in 1..{stored[1]} for the graph in {folder}, got {k}")
     return NeighborGraph(indices[:, :k], distances[:, :k], recall, n_reference, self_excluded, engine)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array in a file as a read-only map. Raises ValueError where it is none, OSError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path.name} is not a regular file")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # a header may be anything, and its parser fails in a dozen ways
+        raise ValueError(f"{path.name} has a damaged .npy header") from error

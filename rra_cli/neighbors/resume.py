@@ -59,7 +59,7 @@ def read_state(path: Path) -> list[NDArray[Any]] | None:
             return arrays
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whoever forged the checksum may have put anything into a header
         log.warning("%s is damaged (%s): it is removed, and what it held is searched again", path, error)
         files.remove(path)
         return None

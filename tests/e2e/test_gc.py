@@ -73,6 +73,7 @@ def test_a_run_stopped_anywhere_loses_nothing_to_gc(tmp_path: Path) -> None:
     assert tables(tmp_path / "run") == tables(tmp_path / "again")
 
 
+@pytest.mark.long
 def test_shards_of_an_unfinished_graph_stay(tmp_path: Path) -> None:
     wanted = job(tmp_path, 0, 4)
     for shard in (0, 1):
@@ -88,6 +89,7 @@ def test_shards_of_an_unfinished_graph_stay(tmp_path: Path) -> None:
     assert tables(tmp_path / "run") == tables(tmp_path / "calm" / "run")
 
 
+@pytest.mark.long
 def test_the_last_run_that_is_deleted_leaves_an_empty_store(tmp_path: Path) -> None:
     one, two = job(tmp_path, 0, 4), job(tmp_path, 1, 4)
     run(one, tmp_path / "one")
@@ -104,6 +106,7 @@ def test_the_last_run_that_is_deleted_leaves_an_empty_store(tmp_path: Path) -> N
     assert {path.relative_to(tmp_path / "store").parts[0] for path in left} <= {"cache"}
 
 
+@pytest.mark.long
 def test_activations_that_a_run_freed_are_nobodys(tmp_path: Path) -> None:
     run(replace(job(tmp_path, 0, 4), activations=ActivationsConfig(keep="until_measured")), tmp_path / "run")
     assert gone(tmp_path) == []

@@ -21,7 +21,7 @@ from rra_cli.__main__ import main
 from rra_cli.core import sweepdir
 from rra_cli.core.runstate import RunState, Watcher
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
 
 # A training of some seconds, and of three jobs the third is the user's fault: of 20 samples each has 19 neighbours.
 TINY = [
@@ -183,7 +183,6 @@ def test_from_a_folder_alone_the_same_tables(calm: Path, tmp_path: Path) -> None
     assert repeat == f"rra run --from {target}"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_signal_lets_all_jobs_save(number: int, code: int, calm: Path, tmp_path: Path) -> None:
     long = [*TINY[:-1], "neighbors.k=3", "seed=0,1", "method.epochs=400"]
@@ -198,7 +197,6 @@ def test_a_signal_lets_all_jobs_save(number: int, code: int, calm: Path, tmp_pat
     assert out.count("interrupted") == 2
 
 
-@pytest.mark.long
 def test_a_job_that_is_killed_is_lost_alone(tmp_path: Path) -> None:
     """As by the kernel, where memory runs out. The exit code says so; the same command mends it."""
     short = [*TINY[:-1], "neighbors.k=3", "seed=0,1,2"]

@@ -1,13 +1,12 @@
 """Every reader of what others may have written, as a function of bytes that must end as its documentation says.
 
-A target returns, or raises what is a fault here: anything but the exceptions that its reader documents. SEEDS holds, by
-target, what is right, from which the fuzzers start.
+A target returns, or raises what is a fault here: anything but the exceptions that its reader documents. `seeds.SEEDS`
+holds, by target, what is right.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,37 +15,52 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from PIL import Image
+import pandas as pd
+from rich.console import Console
+from seeds import DEFAULTS, KEY, SEEDS
 
 from rra_cli.activations import npy
 from rra_cli.activations.files import read_folder
 from rra_cli.activations.stream import PROGRESS, _read_progress
+from rra_cli.cli.again import _keep_places, data_changes
+from rra_cli.cli.candidates import _defaults, _load
 from rra_cli.cli.gc import parse_age
-from rra_cli.comparison.find import unfinished
+from rra_cli.cli.status_table import command_of, details, runs_table, summary, sweep_table
+from rra_cli.comparison.find import find_runs, unfinished
+from rra_cli.comparison.graphs import GraphReader
+from rra_cli.comparison.runs import FinishedRun, _choices, _manifest
 from rra_cli.config import catalog
+from rra_cli.config.bind import bind
 from rra_cli.config.overrides import check
 from rra_cli.config.safety import file_faults
-from rra_cli.core.artifact import Damage, open_artifact
+from rra_cli.console import printable
+from rra_cli.core.artifact import Artifact, Damage, FileRecord, open_artifact
 from rra_cli.core.hashing import HashCache
 from rra_cli.core.lease import Lease
-from rra_cli.core.process import Owner
+from rra_cli.core.provenance import changes_since
 from rra_cli.core.reading import read_json, read_yaml
-from rra_cli.core.rundir import LiveRuns, read_config
-from rra_cli.core.runstate import Watcher
+from rra_cli.core.rundir import LiveRuns, read_config, read_provenance
+from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.core.survey import survey
 from rra_cli.core.sweepdir import read as read_sweep
+from rra_cli.data.decoded import find_decoded
+from rra_cli.data.idx_files import parse_idx
+from rra_cli.data.picture_folder import _read_note
 from rra_cli.data.pictures import Rendering, decode
 from rra_cli.errors import UserError
 from rra_cli.neighbors.io import load_graph
-from rra_cli.report.load import read_training
+from rra_cli.neighbors.resume import _digest, read_state
+from rra_cli.report.load import _read_search_times, read_training
+from rra_cli.report.rendering import _read_record
 from rra_cli.report.tables import read_table
+from rra_cli.stages.graph import searched, unavailable
+from rra_cli.stages.results import RESULT
+from rra_cli.stages.results import load as load_result
 from rra_cli.training.checkpoint import read_tensors
 
 OPTIONS = catalog.options()
-KEY = "0" * 64
 
 
 @contextmanager
@@ -123,26 +137,97 @@ def an_announcement(content: bytes) -> None:
 
 
 def a_lease(content: bytes) -> None:
+    """The record of the first owner, and of every one who says that he came after himself."""
     with holding("lease/first/owner.json", content) as folder, suppress(UserError):
-        Lease(folder / "lease").pulse()
+        owner, _ = Lease(folder / "lease").pulse()
+        if owner is not None:
+            assert owner.is_dead() + owner.is_alive() < 2
+            following = folder / "lease" / f"after-{owner.id}" / "owner.json"
+            following.parent.mkdir()
+            following.write_bytes(content)
+            Lease(folder / "lease").pulse()
+            raise AssertionError("a circle of owners was taken for a chain")
 
 
 def a_sweep(content: bytes) -> None:
+    """Also as `rra status` and `rra compare` see it."""
     with holding("sweep.json", content) as folder, suppress(UserError):
         sweep = read_sweep(folder)
         assert all(str(sweep.folder(job)).startswith(f"{folder}/") for job in sweep.jobs)
+        states = [Watcher().look_at(sweep, job) for job in sweep.jobs]
+        shown(sweep_table(sweep, states, 20), states)
+        find_runs([folder])
+
+
+def how_a_job_ended(content: bytes) -> None:
+    with holding(".jobs/0.json", content) as folder:
+        (folder / "sweep.json").write_bytes(SEEDS["a_sweep"][0])
+        sweep = read_sweep(folder)
+        shown(sweep_table(sweep, states := [Watcher().look_at(sweep, job) for job in sweep.jobs]), states)
 
 
 def a_status(content: bytes) -> None:
     with holding("status.json", content) as folder:
-        Watcher().look(folder)
+        states = [Watcher().look(folder)]
         assert folder not in LiveRuns()
         unfinished(folder)
+        shown(runs_table(states), states)
+
+
+def shown(table: object, states: list[RunState]) -> None:
+    """On a terminal that takes everything."""
+    Console(file=(text := io.StringIO()), force_terminal=False, width=100).print(table)
+    for line in (summary(states), *details(states, [str(state.path) for state in states])):
+        text.write(printable(line))
+    assert "\x1b" not in text.getvalue()
+
+
+def a_provenance(content: bytes) -> None:
+    with holding("provenance.json", content) as folder:
+        assert all(isinstance(line, str) for line in changes_since(read_provenance(folder) or {}, {}))
+        data_changes(folder, folder)
+        command_of(folder)
+
+
+def a_manifest(content: bytes) -> None:
+    """As `rra compare` reads it: what it names is looked for, wherever it says that it lies."""
+    with holding("manifest.json", content) as folder:
+        found = _manifest(folder)
+        empty = {"layers": pd.DataFrame(), "metrics": pd.DataFrame()}
+        run = FinishedRun(name="x", folder=folder, config={}, seed=0, **empty, **found)
+        for row in run.graphs:
+            with suppress(UserError):
+                GraphReader().read(run, row)
+
+
+def hydras_record(content: bytes) -> None:
+    with holding(".hydra/hydra.yaml", content) as folder:
+        assert isinstance(_choices(folder / ".hydra" / "hydra.yaml"), dict)
 
 
 def a_runs_configuration(content: bytes) -> None:
+    """As `rra run --from` reads it."""
     with holding("config.yaml", content) as folder, suppress(UserError):
-        read_config(folder)
+        found = read_config(folder)
+        if isinstance(found, dict):
+            bind({**DEFAULTS, **{str(key): value for key, value in found.items()}}, "x")
+
+
+def a_strangers_run(content: bytes) -> None:
+    """No text in a run folder says where anything is written."""
+    text = b"dataset: {name: mnist}\nstore: {root: " + content + b"}\n"
+    with holding("config.yaml", text) as folder, suppress(UserError):
+        found = read_config(folder)
+        _keep_places(found, [])
+        root = found["store"]["root"] if isinstance(found.get("store"), dict) else None
+        assert not isinstance(root, str) or os.path.isdir(os.path.join(root, "refs"))
+
+
+def a_users_option(content: bytes) -> None:
+    """As it is read to complete a word on the command line."""
+    with holding("x.yaml", content) as folder:
+        assert isinstance(_load(folder / "x.yaml"), dict)
+        list(_defaults(folder / "x.yaml"))
 
 
 def a_table(content: bytes) -> None:
@@ -179,6 +264,64 @@ def a_graph(content: bytes) -> None:
         load_graph(folder)
 
 
+def what_a_graph_says(content: bytes) -> None:
+    with holding("graph.json", content) as folder, suppress(UserError):
+        assert 0 <= (searched(folder, None)[1] or 0) <= 1  # type: ignore[arg-type]
+    with holding("unavailable.json", content) as folder, suppress(UserError):
+        assert isinstance(unavailable(folder), str)
+
+
+def a_result(content: bytes) -> None:
+    with holding(RESULT, content) as folder, suppress(UserError):
+        np.save(folder / "x.npy", np.zeros((2, 3)))
+        files = {name: FileRecord(1, KEY) for name in (RESULT, "x.npy")}
+        load_result(Artifact(folder, Spec("measure", 1, {}), None, files))
+
+
+def an_array_of_an_artifact(content: bytes) -> None:
+    with holding("x.npy", content) as folder:
+        for mmap in (True, False):
+            with suppress(UserError):
+                artifact = Artifact(folder, Spec("measure", 1, {}), None, {"x.npy": FileRecord(1, KEY)})
+                artifact.read_array("x.npy", mmap=mmap)
+
+
+def the_state_of_a_search(content: bytes) -> None:
+    """Whoever writes it writes its checksum, too."""
+    with holding("lists_x.state", b"") as folder:
+        path = folder / "lists_x.state"
+        (digest := _digest(path)).update(content)
+        path.write_bytes(content + digest.digest())
+        read_state(path)
+
+
+def hashes_of_pictures(content: bytes) -> None:
+    with holding("x.json", content) as folder:
+        assert all(len(entry) == 6 for entry in _read_note(folder / "x.json", Path("/x")).values())
+
+
+def decoded_pictures(content: bytes) -> None:
+    with holding("x.npy", content) as folder:
+        found = find_decoded(folder / "x.npy", (2, 3))
+        assert found is None or found.shape == (2, 3)
+
+
+def an_idx_file(content: bytes) -> None:
+    with suppress(UserError):
+        assert parse_idx(content, (2, 3), Path("x")).shape == (2, 3)
+
+
+def search_times(content: bytes) -> None:
+    with holding("search_times.csv", content) as folder, suppress(UserError):
+        _read_search_times(folder / "search_times.csv")
+
+
+def what_was_drawn(content: bytes) -> None:
+    with holding("index.json", content) as folder:
+        record = _read_record(folder / "index.json")
+        assert record is None or all(isinstance(name, str) for name in record["files"])
+
+
 def a_captures_progress(content: bytes) -> None:
     with holding(PROGRESS, content) as folder:
         assert isinstance(_read_progress(folder), dict)
@@ -212,107 +355,35 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         a_users_yaml,
         an_override,
         an_artifact,
+        an_array_of_an_artifact,
+        a_result,
+        what_a_graph_says,
         a_store_with_a_strange_artifact,
         a_note,
         an_announcement,
         a_lease,
         a_sweep,
+        how_a_job_ended,
         a_status,
+        a_provenance,
+        a_manifest,
+        hydras_record,
         a_runs_configuration,
+        a_strangers_run,
+        a_users_option,
         a_table,
         a_training_curve,
+        search_times,
+        what_was_drawn,
         a_picture,
         a_checkpoint,
         a_graph,
+        the_state_of_a_search,
         a_captures_progress,
         a_remembered_hash,
+        hashes_of_pictures,
+        decoded_pictures,
+        an_idx_file,
         an_age,
     )
 }
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-def _picture(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.arange(12 * 9 * 3, dtype=np.uint8).reshape(12, 9, 3)).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def _checkpoint() -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"weight": torch.arange(6.0).reshape(2, 3)}, buffer)
-    return buffer.getvalue()
-
-
-def _text(value: object) -> bytes:
-    return json.dumps(value).encode()
-
-
-_META = {
-    "format": 1,
-    "spec": {"stage": "graph", "version": 1, "identity": {"k": 3}, "upstream": [KEY]},
-    "entry": None,
-    "package": "0.1.0",
-    "details": {"n_features": 3},
-    "files": {"a.bin": {"size": 10, "sha256": "0" * 64}},
-}
-_YAML = b"""# @package _global_
-# Mine.
-defaults:
-  - override /model: mlp
-seed: &s 3
-method: {epochs: 1, x: *s, <<: {a: 1.5}}
-dataset: {root: '${oc.env:HOME}/data'}
-"""
-_JOB = {"number": 0, "folder": "seed=0", "overrides": ["seed=0"], "differs": ["seed=0"], "source": None}
-_SWEEP = {
-    "experiment": "x",
-    "identity": "0" * 64,
-    "command": "rra run",
-    "cwd": "/",
-    "rra": "0.1.0",
-    "launcher": "basic",
-}
-_STATUS = {
-    "state": "running", "stage": "train", "message": "", "traceback": "", "host": "h", "pid": 1,
-    "progress": [{"title": "t", "done": 1, "total": 2, "note": ""}], "left": 3.0, "seconds": 1.5,
-}  # fmt: skip
-_ENTRY = {"layer": "a", "module": "a", "pooling": {"pool": "none", "scale": 1}, "features": 3, "nonfinite_rows": 0}
-_CURVE = b'{"epoch": 0, "test_accuracy": null}\n{"epoch": 1, "test_accuracy": 0.5, "lr": {"a": [1]}}\n'
-_HEADER = (
-    b"checkpoint,epoch,split,layer,index,pool,scale,subset,n_samples,k,metric,value,std_error,chance,n_used,reason,"
-)
-_TABLE = _HEADER + b"engine,recall,dataset\nlast,1,test,a,0,none,1,0,10,3,nncs,0.5,0.1,0.1,10,,exact,1.0,\n"
-
-SEEDS: dict[str, tuple[bytes, ...]] = {
-    "an_array": (_npy(np.arange(6.0).reshape(3, 2)), _npy(np.zeros((2, 2), np.float16, order="F"))),
-    "a_folder_of_activations": (_npy(np.zeros((4, 2, 2), np.uint8)),),
-    "labels": (_npy(np.array([0, 1, 1, 0])), _npy(np.array([0.0, 1.0, 1.0, 2.0]))),
-    "json_text": (_text(_META),),
-    "yaml_text": (_YAML,),
-    "a_users_yaml": (_YAML,),
-    "an_override": (b"method.epochs=3", b"+experiment=quickstart", b"seed=range(3)", b"model=mlp,x", b"a={b: [1]}"),
-    "an_artifact": (_text(_META),),
-    "a_store_with_a_strange_artifact": (_text(_META),),
-    "a_note": (_text({"run_folder": "/x", "artifacts": [f"a/{KEY}"], "released": [], "host": "h", "relative": "x"}),),
-    "an_announcement": (_text([f"graph/{KEY}"]),),
-    "a_lease": (_text(Owner.this_process().as_json()),),
-    "a_sweep": (_text({**_SWEEP, "config_dirs": [], "jobs": [_JOB]}),),
-    "a_status": (_text(_STATUS),),
-    "a_runs_configuration": (_YAML,),
-    "a_table": (_TABLE,),
-    "a_training_curve": (_CURVE,),
-    "a_picture": tuple(_picture(kind) for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")),
-    "a_checkpoint": (_checkpoint(),),
-    "a_graph": (
-        _text({"n_samples": 2, "k": 1, "n_reference": 2, "self_excluded": False, "recall": 1.0, "engine": "exact"}),
-    ),
-    "a_captures_progress": (_text({"rows": 2, "n_samples": 4, "batch_size": 2, "layers": [_ENTRY]}),),
-    "a_remembered_hash": (_text({"path": "/x", "signature": {}, "hash": f"sha256:{KEY}"}),),
-    "an_age": (b"7d", b"1.5h", b"0"),
-}  # fmt: skip

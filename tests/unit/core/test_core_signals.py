@@ -66,6 +66,28 @@ def test_a_second_signal_does_not_wait() -> None:
     assert interrupted(work).signal == signal.SIGTERM
 
 
+def test_under_torchrun_a_second_signal_is_the_first_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while the work is saved nor while the run is left; of the next run, a first one counts."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+
+    def work(asked: Asked) -> None:
+        send("SIGINT")
+        send("SIGTERM")
+        send("SIGTERM")
+
+    def leaves() -> None:
+        with handled():
+            try:
+                send("SIGUSR2")
+            finally:
+                send("SIGTERM")
+
+    assert interrupted(work).signal == signal.SIGINT
+    with pytest.raises(Interrupted, match="SIGUSR2"):
+        leaves()
+    assert interrupted(lambda asked: send("SIGTERM")).signal == signal.SIGTERM
+
+
 def test_a_signal_that_nobody_asked_for_is_raised_at_the_end() -> None:
     reached: list[bool] = []
 

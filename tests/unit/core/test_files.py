@@ -185,4 +185,7 @@ def test_a_folder_that_cannot_exist_is_the_users_to_move(tmp_path: Path) -> None
         with pytest.raises(UserError, match="cannot create the folder") as caught:
             files.make_folder(path)
         assert "store.root" in str(caught.value.hint)
+    for name in ("a\0b", "\ud800"):
+        with pytest.raises(UserError, match="no folder can be called"):
+            files.make_folder(tmp_path / name)
     assert files.make_folder(tmp_path / "x").is_dir()

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rra_cli.core import files
+from rra_cli.core import store as store_module
 from rra_cli.core.artifact import Artifact, StoreError
 from rra_cli.core.hashing import HashCache
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.errors import UserError
 
 SPEC = Spec("graph", 1, {"n": 1})
 
@@ -37,6 +40,7 @@ def changed(artifact: Artifact, change: Callable[[dict[str, Any]], object]) -> N
 
 
 NAMES = ["../../../secret", "/etc/hostname", "a/../../x", ".", "..", "", "a//b", "./a.bin", "a.bin/", "x\0y"]
+NAMES += ["x" * 256, "x/" * 3000 + "x", "a.bin/x", "\ud800", "\x1b[2J"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,8 +96,8 @@ def test_an_artifact_of_another_format_is_left_alone_and_named(store: Store) -> 
     assert "format 2" in what
 
 
-def test_an_artifact_of_an_earlier_version_without_a_format_is_read(store: Store) -> None:
-    changed(build(store), lambda meta: meta.pop("format"))
+def test_an_artifact_of_an_earlier_version_without_format_and_sum_is_read(store: Store) -> None:
+    changed(build(store), lambda meta: (meta.pop("format"), meta.pop("sum")))
     assert store.find(SPEC) is not None
 
 
@@ -122,6 +126,88 @@ def test_a_record_that_is_a_link_a_pipe_or_endless_is_damage(store: Store, tmp_p
         assert store.find(SPEC) is None
         for path in (store.root / "damaged").glob("*/meta.json"):
             path.unlink()
+
+
+def test_a_forged_file_of_an_artifact_is_named(store: Store) -> None:
+    """Whoever can write into a store can write checksums: what then cannot be read is nobody's accident."""
+    hostile = np.lib.format.magic(1, 0) + (9000).to_bytes(2, "little") + b"-" * 9000
+    contents = {"a.json": b"[" * 10**5, "b.json": b"\xff", "x.npy": hostile, "y.npy": b"", "z.npy": b"\x80\x04."}
+    with store.claim(SPEC) as work:
+        for name, content in contents.items():
+            files.write_bytes(work.path / "out" / name, content)
+        artifact = work.publish("out")
+    for name in contents:
+        read = artifact.read_array if name.endswith(".npy") else artifact.read_json
+        with pytest.raises(StoreError, match=f"{name} is not what rra writes") as caught:
+            read(name)
+        assert "remove its folder (it is built again)" in str(caught.value.hint)
+    assert store.verify().ok
+
+
+@pytest.mark.parametrize("place", ["", "/layer", "/layer/rows.npy"])
+def test_unfinished_work_is_not_gone_on_with_behind_a_link(store: Store, tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with pytest.raises(KeyboardInterrupt), store.claim(SPEC) as work:  # noqa: PT012
+        files.write_bytes(work.path / "layer" / "rows.npy", b"half")
+        raise KeyboardInterrupt
+    link = Path(f"{work.path}{place}")
+    files.remove(link)
+    link.symlink_to(outside)
+    with store.claim(SPEC) as work:
+        with pytest.raises(FileNotFoundError):
+            (work.path / "layer" / "rows.npy").read_bytes()
+        files.write_bytes(work.path / "layer" / "rows.npy", b"whole")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_lease_that_is_a_link_is_refused(store: Store, tmp_path: Path) -> None:
+    (folder := store.folder(SPEC).with_name(f"{SPEC.key}.work")).mkdir(parents=True)
+    (folder / "lease").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="lease is a symbolic link"), store.claim(SPEC):
+        pass
+
+
+def test_a_link_to_a_folder_was_not_published(store: Store, tmp_path: Path) -> None:
+    (build(store).path / "more").symlink_to(tmp_path)
+    ((_, what),) = store.verify().corrupt
+    assert what == "more was not published with it"
+
+
+def test_two_who_find_the_same_damage_lose_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one moves it aside between the look and the move."""
+    artifact = build(store)
+    os.truncate(artifact.path / "a.bin", 3)
+    look = store_module._holds_files
+
+    def slow(folder: Path) -> bool:
+        monkeypatch.setattr(store_module, "_holds_files", look)
+        assert Store(store.root, warn=lambda message: None).find(SPEC) is None
+        return look(folder)
+
+    monkeypatch.setattr(store_module, "_holds_files", slow)
+    assert store.find(SPEC) is None
+    assert len(list((store.root / "damaged").iterdir())) == 1
+
+
+def test_notes_that_are_folders_stop_gc_and_no_run(store: Store, tmp_path: Path) -> None:
+    store.refer("mine", tmp_path, [SPEC])
+    (store.root / "refs" / "removing").mkdir()
+    store.refer("mine", tmp_path, [SPEC])
+    (store.root / "refs" / "other.json").mkdir()
+    with pytest.raises(StoreError, match=r"other\.json is unreadable"):
+        store.references()
+
+
+def test_a_run_does_not_begin_where_it_cannot_read_what_gc_removes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("rra_cli.core.announcement.read_json", refuse)
+    with pytest.raises(UserError, match=r"cannot read .*removing: Permission denied"):
+        store.refer("mine", tmp_path, [SPEC])
 
 
 @pytest.mark.parametrize("folder", ["damaged", "trash", "refs", "cache"])

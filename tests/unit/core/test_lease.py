@@ -285,12 +285,23 @@ def test_a_thread_does_not_wait_for_itself(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_record_says_what_to_remove(tmp_path: Path) -> None:
-    for content in ("{", "[]", '{"id": "x"}', "null"):
-        folder, _ = elsewhere(tmp_path / f"lease{len(content)}")
+    owner = Owner.this_process().as_json()
+    strange = [{"pid": 2**40}, {"pid": -1}, {"pid": True}, {"started": 5}, {"free": 1}, {"id": "../x"}, {"more": 1}]
+    contents = ["{", "[]", '{"id": "x"}', "null", *(json.dumps(owner | change) for change in strange)]
+    for number, content in enumerate(contents):
+        folder, _ = elsewhere(tmp_path / f"lease{number}")
         (folder / "first" / "owner.json").write_text(content)
         with pytest.raises(UserError, match=r"the lease .*owner\.json is unreadable") as caught:
             Lease(folder).acquire()
         assert str(folder) in str(caught.value.hint)
+
+
+def test_owners_that_follow_each_other_in_a_circle_are_no_chain(tmp_path: Path) -> None:
+    folder, _ = elsewhere(tmp_path / "lease")
+    (folder / f"after-{'a' * 32}").mkdir()
+    (folder / f"after-{'a' * 32}" / "owner.json").write_bytes((folder / "first" / "owner.json").read_bytes())
+    with pytest.raises(UserError, match=r"is unreadable \(its owners follow each other in a circle\)"):
+        Lease(folder).look()
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -56,12 +57,18 @@ def test_no_repository_no_git_and_no_commit(tmp_path: Path, monkeypatch: pytest.
     assert git_state(tmp_path) is None
 
 
-def test_a_repositorys_configuration_runs_no_program(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["core.fsmonitor", "filter.x.clean"])
+def test_a_repositorys_configuration_runs_no_program(repository: Path, tmp_path: Path, key: str) -> None:
     trap = tmp_path / "trap.sh"
     trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     trap.chmod(0o755)
-    git(repository, "config", "core.fsmonitor", str(trap))
-    assert git_state(repository) is not None
+    git(repository, "config", key, str(trap))
+    (repository / ".gitattributes").write_text("* filter=x\n")
+    for path in (path for path in repository.rglob("*") if path.is_file() and ".git" not in path.parts):
+        os.utime(path, (1, 1))  # so that git looks into it
+    state = git_state(repository)
+    assert state is not None
+    assert (state["dirty"] is None) == (key == "filter.x.clean"), "what cannot be asked for is not known"
     assert not (tmp_path / "ran").exists()
     git(repository, "status")  # negative control: the trap works
     assert (tmp_path / "ran").exists()

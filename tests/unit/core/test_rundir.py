@@ -306,3 +306,17 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend() -> None:
     with pytest.raises(UserError, match="cannot write /sys/kernel") as caught:
         RunDir.enter(Path("/sys/kernel"), CONFIG)
     assert "hydra.run.dir" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["run.log", ".lease", "tables", "tables/per_sample", "plots", ".hydra"])
+def test_nothing_is_written_behind_a_link_in_the_folder(tmp_path: Path, name: str) -> None:
+    """The folder may be a stranger's, and so may be what its log is a link to."""
+    outside, place = tmp_path / "outside", tmp_path / "run" / name
+    place.parent.mkdir(parents=True)
+    outside.mkdir()
+    place.symlink_to(outside)
+    with pytest.raises(UserError, match=f"{name} is a link, behind which nothing is written"):
+        RunDir.enter(tmp_path / "run", {})
+    assert list(outside.iterdir()) == []
+    place.unlink()
+    RunDir.enter(tmp_path / "run", {}).leave()  # the control

@@ -220,3 +220,16 @@ def test_one_that_left_without_a_word_is_dead(tmp_path: Path) -> None:
         assert (seen.state, seen.message) == ("dead", "it left without a word")
     assert Lease(tmp_path / ".lease").look() is None
     assert os.path.exists(tmp_path / STATUS)
+
+
+@pytest.mark.parametrize("left", ["1e999", "-1", "NaN", "9" * 400, '"soon"', "[]"])
+def test_a_strangers_times_and_counts_are_none(tmp_path: Path, left: str) -> None:
+    """They are shown as times and as a share: an infinite one cannot be."""
+    with RunDir.enter(tmp_path, CONFIG) as run:
+        run.status("running", "train")
+        progress = f'[{{"title": "t", "done": {left}, "total": {left}, "note": 3}}]'
+        record = f'{{"state": "running", "left": {left}, "seconds": {left}, "progress": {progress}}}'
+        (tmp_path / STATUS).write_text(record)
+        state = Watcher().look(tmp_path)
+        assert (state.state, state.left, state.seconds, state.note) == ("running", None, None, "")
+        assert (state.done, state.total) == (0, 0)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rra_cli.core import files
+from rra_cli.core import store as store_module
 from rra_cli.core.artifact import Artifact, ArtifactGoneError, StoreError
 from rra_cli.core.lease import Lease, LeaseLostError
 from rra_cli.core.references import Note
@@ -254,8 +255,9 @@ def test_a_damaged_artifact_is_moved_aside_and_built_again(
     assert store.find(SPEC) is not None
 
 
-def test_in_full_every_byte_is_compared(store: Store, warnings: list[str]) -> None:
+def test_in_full_every_byte_is_compared(store: Store, warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without it only sizes are, and a file that was not published is no damage of those that were."""
+    monkeypatch.setattr(store_module, "SMALL", 5)
     artifact = build(store)
     (artifact.path / "a.bin").write_bytes(b"0123456788")
     (artifact.path / ".of_the_file_system").write_text("")
@@ -269,6 +271,18 @@ def test_in_full_every_byte_is_compared(store: Store, warnings: list[str]) -> No
     assert Store(store.root).find(SPEC, in_full=True) is not None
 
 
+@pytest.mark.parametrize("name", ["a.bin", "meta.json"])
+def test_what_is_small_is_compared_at_the_first_look(store: Store, warnings: list[str], name: str) -> None:
+    """Of meta.json also what no key depends on: the details that its maker noted."""
+    with store.claim(SPEC) as work:
+        files.write_bytes(work.path / "out" / "a.bin", b"0123456789")
+        path = work.publish("out", details={"rows": "0123456789"}).path / name
+    path.write_bytes(path.read_bytes().replace(b"0123456789", b"0123456788"))
+    assert store.find(SPEC) is None
+    (line,) = warnings
+    assert f"{name} has other content than was published" in line
+
+
 def test_damage_that_cannot_be_moved_aside_says_so(store: Store) -> None:
     artifact = build(store)
     _truncate(artifact.path)
@@ -278,7 +292,10 @@ def test_damage_that_cannot_be_moved_aside_says_so(store: Store) -> None:
     assert "remove that folder" in str(caught.value.hint)
 
 
-def test_verify_finds_what_a_look_cannot_see(store: Store, warnings: list[str]) -> None:
+def test_verify_finds_what_a_look_cannot_see(
+    store: Store, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SMALL", 5)
     artifact = build(store)
     build(store, OTHER, "best")
     assert store.verify().ok
@@ -419,7 +436,7 @@ def test_nothing_is_unpickled(store: Store) -> None:
         np.save(work.path / "out" / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
         artifact = work.publish("out")
     for mmap in (True, False):
-        with pytest.raises(ValueError, match=r"Python objects|Object arrays"):
+        with pytest.raises(StoreError, match=r"Python objects|Object arrays"):
             artifact.read_array("x.npy", mmap=mmap)
 
 

@@ -74,6 +74,13 @@ def change(record: dict[str, Any], **changes: Any) -> dict[str, Any]:
         lambda record: change(record, folder=".jobs"),
         lambda record: change(record, folder=""),
         lambda record: change(record, folder=["a"]),
+        lambda record: change(record, folder="x" * 256),
+        lambda record: change(record, folder="x/" * 600 + "x"),
+        lambda record: change(record, folder="a\0b"),
+        lambda record: change(record, folder="\ud800"),
+        lambda record: change(record, number=-1),
+        lambda record: change(record, number=10**30),
+        lambda record: change(record, number=True),
         lambda record: change(record, number="0"),
         lambda record: change(record, overrides=[3]),
         lambda record: change(record, overrides="seed=0"),
@@ -106,3 +113,15 @@ def test_a_job_that_is_not_there_is_named(tmp_path: Path) -> None:
         written.job(4)
     with pytest.raises(UserError, match="it has none"):
         replace(written, jobs=()).job(0)
+
+
+@pytest.mark.parametrize("name", [".jobs", "a", "a/seed=0"])
+def test_a_job_whose_folder_is_a_link_does_not_start(tmp_path: Path, name: str) -> None:
+    written = sweep(tmp_path / "sweep", "a/seed=0").write()
+    written.forget(written.jobs[0])  # the control
+    (tmp_path / "outside").mkdir()
+    place = tmp_path / "sweep" / name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match=f"{name} is a link"):
+        written.forget(written.jobs[0])
