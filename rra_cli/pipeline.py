@@ -159,7 +159,8 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
             ensure(layout.training, context)
     for walk in layout.walks:
         missing = [target for target in walk.targets if not target.done(store)]
-        graphs = list(dict.fromkeys(need for target in missing for need in target.needs if not need.done(store)))
+        needs = [need for target in missing for need in target.needs if not need.done(store)]
+        graphs = list({need.unit: need for need in needs}.values())  # layers without maps have one at all scales
         searched = any(isinstance(need, GraphStage) for need in graphs)
         names = ("layers", "graph shards") if layout.shards else ("graphs" if searched else "layers", "metrics")
         for what, stages in zip(names, (graphs, missing), strict=True):

@@ -17,7 +17,7 @@ from torch import nn
 from rra_cli.activations.hooks import Call, Taps, trace, undisturbed
 from rra_cli.activations.layers import resolve, resolve_layers
 from rra_cli.activations.naming import LABELS, layer_file
-from rra_cli.activations.pooling import Pool, Pooling, pool_tensor, pooled_shape
+from rra_cli.activations.pooling import Pooling, pool_tensor, pooled_shape
 from rra_cli.activations.projection import Projection, Projector
 from rra_cli.activations.stream import Captured, Request, feature_shapes, stream
 from rra_cli.activations.writer import LayerWriter
@@ -34,7 +34,7 @@ def capture(
     path: str | PathLike[str],
     *,
     layers: str | Sequence[str] = "*",
-    pooling: Pool | Pooling = "none",
+    pooling: str | Pooling = "none",
     reduce: int | Projection | None = None,
     device: str | torch.device | None = None,
 ) -> Path:
@@ -43,10 +43,10 @@ def capture(
     module: any torch module of one tensor. loader: yields input tensors `(n, ...)`, or tuples `(inputs, labels, ...)`
     with integer labels `(n,)`; its length need not be known. path: a folder that does not exist or is empty.
     layers: "*" is the input and all leaf modules that are called; else one or more dotted names or globs
-    (`activations.layers.resolve_layers`) and "input". pooling: none, cls, mean or last, on layers `(n, tokens,
-    features)`. reduce: layers of more features become `(n, reduce)` by a random projection (an
-    `activations.projection.Projection` sets its seed). device: where it runs (default: where the network is); the
-    network is moved back afterwards.
+    (`activations.layers.resolve_layers`) and "input". pooling: none; cls, mean or last on layers `(n, tokens,
+    features)`; avg2, avg4, avg8, avg_global, max2 ... on layers of maps `(n, c, h, w)`. reduce: layers of more
+    features become `(n, reduce)` by a random projection (an `activations.projection.Projection` sets its seed). device:
+    where it runs (default: where the network is); the network is moved back afterwards.
 
     The folder holds `000_<layer>.npy`, `001_<layer>.npy`, ... in the order of execution and `labels.npy`; the arrays
     are float32 (float64 where the layer is), `(n, features)`, `(n, tokens, features)` or `(n, c, h, w)` as the layer
@@ -105,7 +105,7 @@ def _fill(
 
     def receive(reference: str, values: torch.Tensor) -> None:
         if pooled_shape(values.shape[1:], pooling) != tuple(values.shape[1:]):
-            values = pool_tensor(values, pooling)
+            values = pool_tensor(values, pooling).reshape(len(values), *pooled_shape(values.shape[1:], pooling))
         if projector is not None and projector.projection.applies_to(values[0].numel()):
             values = projector.project(pool_tensor(values.detach(), Pooling()))
         writers[reference].append(values)
@@ -201,11 +201,11 @@ def _plain(module: nn.Module) -> nn.Module:
     return module if inner is None else _plain(inner)
 
 
-def _pooling(pool: Pool) -> Pooling:
+def _pooling(name: str) -> Pooling:
     try:
-        return Pooling(pool)
+        return Pooling.named(name)
     except ValueError as error:
-        raise UserError(str(error), "use pooling='none', 'cls', 'mean' or 'last'") from None
+        raise UserError(str(error), "use one of these names, or leave it out") from None
 
 
 def _projection(dimensions: int) -> Projection:

@@ -18,17 +18,20 @@ from rra_cli.activations import npy
 from rra_cli.activations.hooks import Taps, undisturbed
 from rra_cli.activations.layers import example_inputs
 from rra_cli.activations.naming import safe_name
-from rra_cli.activations.pooling import Pooling, pool_tensor, pooled_shape
+from rra_cli.activations.pooling import Pooler, Pooling, pooled_shape
 from rra_cli.activations.projection import Projection, Projector
 from rra_cli.core import files
 from rra_cli.core.progress import Progress, silent
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 
 FILE = "activations.npy"
 PROGRESS = "progress.json"
 VERSION = 1
-# How often finished rows are flushed to disk and noted: what a kill costs at most.
+# How often finished rows are flushed to disk and noted: what a kill costs at most. Flushing many layers to a slow disk
+# takes longer than a moment, and then at most a tenth of the time.
 NOTE_SECONDS = 5.0
+_MOMENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ def stream(
 
     module: on `device` already; left as it was (mode, buffers, random generators). batches: `(start, stop)` -> inputs
     `(stop - start, ...)` on the device. work: a folder of this pass alone; each layer is written into a sub-folder of
-    its own. dtype: float32 or float16 of what is written. projection: of the layers that have more features than it
-    has dimensions. Memory: the forward pass of one batch, one layer of it, and `memory` bytes of the projection's
-    matrix (default: an eighth of what is free).
+    its own. dtype: float32 or float16 of what is written; pooling comes before, in the layer's own. projection: of the
+    layers that have more features than it has dimensions. Memory: the forward pass of one batch, one layer of it with
+    its windows, and `memory` bytes of the projection's matrix (default: an eighth of what is free).
 
     Killed and called again with the same `work` it goes on at the last batch noted on disk, at the same multiples of
     `batch_size`, so the bytes are those of an undisturbed pass; fewer requests than before go on, too (a part was
@@ -110,10 +113,12 @@ def stream(
     start = done
 
     def receive(reference: str, values: torch.Tensor) -> None:
+        pooler = Pooler(values.detach())
         for layer in by_module[reference]:
-            _write(layer, values, start, n_samples, dtype, projector)
+            rows = pooler.at(layer.request.pooling).to(torch.float32)
+            _write(layer, rows, start, n_samples, dtype, projector)
 
-    noted_at = time.monotonic()
+    noted_at, pause = time.monotonic(), NOTE_SECONDS
     progress(done, n_samples, "")
     with undisturbed(module, device), Taps(module, list(by_module), receive) as taps:
         for start in range(done, n_samples, batch_size):
@@ -125,9 +130,11 @@ def stream(
             _seed(start, device)
             taps.forward(inputs)
             files.boundary("capture: batch written")
-            if stop == n_samples or time.monotonic() - noted_at >= NOTE_SECONDS:
+            if stop == n_samples or time.monotonic() - noted_at >= pause:
+                began = time.monotonic()
                 _note(work, spec, layers, stop)
                 noted_at = time.monotonic()
+                pause = max(NOTE_SECONDS, 10 * (noted_at - began) if noted_at - began > _MOMENT else 0.0)
             progress(stop, n_samples, "")
     return {layer.request: Captured(layer.path, layer.nonfinite_rows) for layer in layers}
 
@@ -150,9 +157,8 @@ def feature_shapes(
 
 
 def _write(
-    layer: _Layer, values: torch.Tensor, start: int, n_samples: int, dtype: str, projector: Projector | None
+    layer: _Layer, rows: torch.Tensor, start: int, n_samples: int, dtype: str, projector: Projector | None
 ) -> None:
-    rows = pool_tensor(values.detach(), layer.request.pooling).to(torch.float32)
     if layer.width is not None and rows.shape[1] != layer.width:
         raise UserError(
             f"layer {layer.request.layer!r} has {layer.width} features in one batch and {rows.shape[1]} in another",
@@ -218,15 +224,15 @@ def _resume(work: Path, spec: dict[str, Any], layers: Sequence[_Layer]) -> int:
 def _read_progress(work: Path) -> dict[str, Any]:
     """What an earlier pass noted, checked in form; {} where there is nothing usable."""
     try:
-        noted = json.loads((work / PROGRESS).read_text())
+        noted = read_json(work / PROGRESS)
         rows, n, batch = noted["rows"], noted["n_samples"], noted["batch_size"]
         if not (isinstance(rows, int) and 0 < rows <= n and (rows == n or rows % batch == 0)):
             return {}
         for entry in noted["layers"]:
-            _request_of(entry)
+            hash(_request_of(entry))
             if not isinstance(entry["features"], int) or not isinstance(entry["nonfinite_rows"], int):
                 return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
         return {}
     return noted
 

@@ -12,7 +12,7 @@ from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
 from rra_cli.report.compare_view import View
 from rra_cli.report.glossary import LAYER_SIMILARITY
-from rra_cli.report.plots import Plot
+from rra_cli.report.plot import Plot
 from rra_cli.report.style import file_name
 
 if TYPE_CHECKING:

@@ -22,6 +22,9 @@ def check_folder(folder: Path) -> None:
     """Raises UserError where the folder holds other things than a comparison, which would be lost among them."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file", "give a new folder")
+    linked = [name for name in _OURS if (folder / name).is_symlink()]
+    if linked:
+        raise UserError(f"{folder / linked[0]} is a link, behind which nothing is written", "give a new folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "tables" / "runs.csv").is_file():
         raise UserError(f"--out {folder} exists and holds other things than a comparison", "give a new folder")
 

@@ -79,11 +79,19 @@ TABLES: dict[str, tuple[str, ...]] = {
     "correlation_points": (
         *("x", "y", "group", "seed", *_POINT, "layer", "index", *_POOL, *_SIZE, "x_value", "y_value"),
     ),
+    # Curves over pooling scales of two groups along the layers: over windows of equal side, or windows that leave maps
+    # of equal side (scale_b is empty where those differ from layer to layer). An empty scale_a: mean of the n_curves
+    # before.
+    "scale_correlations": (
+        *("group_a", "group_b", "metric", "checkpoint", "split", "pool", "over", "scale_a", "scale_b", "n_layers", "r"),
+        "n_curves",
+    ),
     # What was refused, and why.
     "refused": ("quantity", "group_a", "group_b", "split", "reason"),
 }
 WHOLE = frozenset(
     {"seed", "epoch", "index", "index_a", "index_b", "scale", "subset", "n_samples", "k", "n", "n_a", "n_b", "n_pairs"}
+    | {"scale_a", "scale_b", "n_layers", "n_curves"}
 )
 NUMBERS = frozenset(
     {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "std_error", "r", "rho"}

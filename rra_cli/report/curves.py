@@ -31,13 +31,14 @@ Identity = tuple[str, Checkpoint, Variant]
 def curve(run: Run, metrics: Sequence[str]) -> Figure:
     """The metrics along the layers: one line per split, checkpoint (where few), pooling and metric.
 
+    Windows over maps have figures of their own (`scales`).
     Shaded: ±1.96 standard errors where known. A layer without a value is a gap, marked × on the axis.
     """
     series = [
         found
         for metric in metrics
         for checkpoint in run.shown_checkpoints
-        for variant in run.variants
+        for variant in run.plain_variants
         for split in run.splits
         if (found := run.series(metric, checkpoint, split, variant)) is not None
     ]

@@ -23,7 +23,7 @@ _ROW_ORDER = (
     *("model_a", "checkpoint_a", "split_a", "pool_a", "scale_a"),
     *("model_b", "checkpoint_b", "split_b", "pool_b", "scale_b"),
     *("subset", "n_samples", "k", "index", "layer", "metric", "search", "engine"),
-    *("class", "neighbor_class", "quantile"),
+    *("class", "neighbor_class", "quantile", "block_samples", "neighbor_rank", "at_least"),
 )
 
 

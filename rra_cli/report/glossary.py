@@ -4,47 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.errors import UserError
+from rra_cli.report.comparison_terms import COMPARISON_TERMS, PREFIXES
+from rra_cli.report.term import DIMENSIONS, RRA, Term
 
 if TYPE_CHECKING:
     from rra_cli.metrics.metric import Metric
-
-RRA = "Hryniowski (2024), A Representational Response Analysis Framework for Convolutional Neural Networks"
-DIMENSIONS = "dimensions"
-
-
-@dataclass(frozen=True)
-class Term:
-    """What a metric is called and how it is read.
-
-    label: its name in full. definition: a sentence with the formula. reading: what high and low values say. source:
-    paper. component: the name of the metric's class, "" where it is not known. short: what legends call it, "" for the
-    name of its column. unit, low, high: of its values (None: unbounded), as the class has them.
-    """
-
-    label: str
-    definition: str = ""
-    reading: str = ""
-    source: str = ""
-    component: str = ""
-    short: str = ""
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def axis(self) -> str:
-        """What stands at an axis."""
-        return f"{self.label} ({self.unit})" if self.unit and not self.is_dimension else self.label
-
-    @property
-    def is_dimension(self) -> bool:
-        """Whether it estimates the intrinsic dimension: such metrics share their axes."""
-        return self.unit == DIMENSIONS
-
 
 INTRINSIC_DIMENSION = Term(
     "intrinsic dimension",
@@ -147,14 +115,16 @@ _TERMS = (
     KNN_PROBE,
     ONE_NN_PROBE,
     EFFECTIVE_RANK,
+    *COMPARISON_TERMS,
 )
 _KNOWN = {term.component: term for term in _TERMS}
 # Between 0 and 1 like the accuracy of the network itself, which is drawn beside them.
 BESIDE_ACCURACY = frozenset(_KNOWN) - {
-    *(term.component for term in (INTRINSIC_DIMENSION, LAYER_SIMILARITY, EFFECTIVE_RANK)),
+    *(term.component for term in (INTRINSIC_DIMENSION, LAYER_SIMILARITY, EFFECTIVE_RANK, *COMPARISON_TERMS)),
 }
 # What a column is taken for where the run does not say what it holds, and what its own part of the name follows.
 _PREFIXES = {
+    **PREFIXES,
     **{"id_twonn": "twonn", "id_": "twonn", "nncs": "nncs", "nnls": "nnls"},
     **{name: name for name in ("linear_probe", "logistic_probe", "knn_probe", "one_nn_probe")},
 }
@@ -171,6 +141,8 @@ def term(metric: str, settings: Mapping[str, Any]) -> Term:
         found = next((_KNOWN[name] for prefix, name in _PREFIXES.items() if metric.startswith(prefix)), Term(metric))
     elif cls.name in _KNOWN and cls.__module__.startswith("rra_cli."):
         found = _KNOWN[cls.name]
+        if "labelling" in settings:
+            found = replace(found, label=f"{found.label} ({settings['labelling']})")
     else:
         found = _described(metric, cls)
     return replace(found, short=_short(metric, found))

@@ -21,31 +21,50 @@ if TYPE_CHECKING:
 # Up to so many rows the values stand in their cells.
 MOST_ANNOTATED = 16
 _BAR_INCHES = 0.55
+UNPOOLED = Variant("none", 1)
 
 
-def nnls_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64] | None:
-    """The layer similarities within one model, `(n_layers, n_layers)`, NaN where there is none; None without any."""
-    return None if run.tables.nnls is None else _matrix(run.tables.nnls, "nnls", run, checkpoint, split, variant)
+def nnls_matrix(
+    run: Run, checkpoint: Checkpoint, split: str, variant: Variant, column: str = "nnls"
+) -> NDArray[np.float64] | None:
+    """The layer similarities within one model, `(n_layers, n_layers)`, NaN where there is none; None without any.
+
+    column: of the table, such as `chance`.
+    """
+    return None if run.tables.nnls is None else _matrix(run.tables.nnls, column, run, checkpoint, split, variant)
 
 
 def pair_matrix(
-    run: Run, metric: str, checkpoint: Checkpoint, split: str, variant: Variant
+    run: Run, metric: str, checkpoint: Checkpoint, split: str, variant: Variant, column: str = "value"
 ) -> NDArray[np.float64] | None:
     """The same of any other metric of pairs of layers."""
     frame = run.tables.pairs
     if frame is None:
         return None
-    return _matrix(frame[frame["metric"] == metric], "value", run, checkpoint, split, variant)
+    return _matrix(frame[frame["metric"] == metric], column, run, checkpoint, split, variant)
+
+
+def across_matrix(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> NDArray[np.float64] | None:
+    """The similarities of unpooled layers (rows) to pooled ones (columns), `(n_layers, n_layers)`; None without any."""
+    frame = run.tables.nnls
+    return None if frame is None else _matrix(frame, "nnls", run, checkpoint, split, variant, rows=UNPOOLED)
 
 
 def _matrix(
-    frame: pd.DataFrame, column: str, run: Run, checkpoint: Checkpoint, split: str, variant: Variant
+    frame: pd.DataFrame,
+    column: str,
+    run: Run,
+    checkpoint: Checkpoint,
+    split: str,
+    variant: Variant,
+    rows: Variant | None = None,
 ) -> NDArray[np.float64] | None:
+    """rows: the scale of the first of two layers, where it is not that of the second."""
     frame = frame[frame["subset"] == 0]
     same = (frame["model_a"] == frame["model_b"]) & (frame["checkpoint_a"] == checkpoint.label)
-    for side in ("a", "b"):
+    for side, scale in (("a", rows or variant), ("b", variant)):
         same &= (frame[f"split_{side}"] == split) & (frame[f"checkpoint_{side}"] == checkpoint.label)
-        same &= (frame[f"pool_{side}"] == variant.pool) & (frame[f"scale_{side}"] == variant.scale)
+        same &= (frame[f"pool_{side}"] == scale.pool) & (frame[f"scale_{side}"] == scale.scale)
     frame = frame[same]
     if frame.empty:
         return None
@@ -103,12 +122,18 @@ def draw_map(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float
     return image
 
 
-def annotate(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float) -> None:
-    """Writes the values into their cells, without a leading zero, dark on light and light on dark."""
+def annotate(
+    axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float, shades: NDArray[np.float64] | None = None
+) -> None:
+    """Writes the values into their cells, without a leading zero, dark on light and light on dark.
+
+    shades: what the cells are coloured by, between low and high; None: the values.
+    """
     size = 5.2 if matrix.shape[1] > 11 else 6.0
+    coloured_by = matrix if shades is None else shades
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
-            dark = (value - low) / ((high - low) or 1.0) < 0.5
+            dark = (coloured_by[row, column] - low) / ((high - low) or 1.0) < 0.5
             text = axes.text(column, row, cell_text(value), ha="center", va="center", fontsize=size)
             text.set_color("white" if dark else "black")
             text.set_in_layout(False)  # it lies within its cell, so the layout need not measure it

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.page import PAGE
-from rra_cli.report.plots import Plot
+from rra_cli.report.plot import Plot
 from rra_cli.report.run import Run, part_of
+from rra_cli.report.scale_html import best_scales_html
 from rra_cli.report.style import number
 from rra_cli.report.tables import metrics_of
 
@@ -38,9 +39,10 @@ def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links:
         ("What was run", _summary(run)),
         ("Warnings", _warnings(run)),
         ("Plots", figures([each for each in rendered if each.plot.main])),
+        ("Scales", best_scales_html(run)),
         ("Layers", _layers(run)),
         ("Other data sets", _transfer(run)),
-        ("More plots", folded("Other checkpoints", [each for each in rendered if not each.plot.main])),
+        ("More plots", folded("Other checkpoints and scales", [each for each in rendered if not each.plot.main])),
         ("How the numbers are defined", _glossary(run)),
         ("Files", file_list(links)),
         ("Settings", _details("Configuration", run.config) + _details("Provenance", run.provenance)),

@@ -57,15 +57,15 @@ def stage_runs(stages: Sequence[str]) -> list[tuple[int, int, str]]:
     return runs
 
 
-def stage_bands(axes: Axes, stages: Sequence[str], *, inches: float = 2.7) -> None:
-    """Shades every other stage lightly behind curves and names the stages above the axes where there is room."""
+def stage_bands(axes: Axes, stages: Sequence[str], *, inches: float = 2.7, named: bool = True) -> None:
+    """Shades every other stage lightly behind curves; named: with their names above the axes where there is room."""
     if len(set(stages)) < 2:
         return
     room = inches * _POINTS_PER_INCH / len(stages)
     for number, (first, last, name) in enumerate(stage_runs(stages)):
         if number % 2:
             axes.axvspan(first - 0.5, last + 0.5, color="0.93", linewidth=0, zorder=0)
-        if name and text_points(plain(name), 6.0) <= room * (last - first + 1):
+        if named and name and text_points(plain(name), 6.0) <= room * (last - first + 1):
             axes.text(
                 *((first + last) / 2, 1.01, plain(name)),
                 transform=axes.get_xaxis_transform(),
@@ -76,13 +76,13 @@ def stage_bands(axes: Axes, stages: Sequence[str], *, inches: float = 2.7) -> No
             )
 
 
-def stage_lines(axes: Axes, stages: Sequence[str]) -> None:
-    """Draws the boundaries between stages across a layer × layer map."""
+def stage_lines(axes: Axes, stages: Sequence[str], *, width: float = 0.6) -> None:
+    """Draws the boundaries between stages across a layer × layer map, in lines of that many points."""
     for _, last, _ in stage_runs(stages)[:-1]:
         for draw in (axes.axhline, axes.axvline):
             # White under black: seen on the dark and on the light end of the map.
-            draw(last + 0.5, color="white", linewidth=1.6, zorder=2)
-            draw(last + 0.5, color="black", linewidth=0.6, zorder=2)
+            draw(last + 0.5, color="white", linewidth=width + 1.0 if width > 0.5 else 2 * width, zorder=2)
+            draw(last + 0.5, color="black", linewidth=width, zorder=2)
 
 
 def plain(text: str) -> str:

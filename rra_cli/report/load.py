@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rra_cli.core.reading import read_json, read_yaml
+from rra_cli.core.reading import MOST_JSON, read_bytes, read_json, read_yaml
 from rra_cli.errors import UserError
 from rra_cli.report.run import Run
 from rra_cli.report.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
@@ -43,13 +44,14 @@ def read_training(path: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = read_bytes(path, MOST_JSON).decode("utf-8")
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         if not lines:
             return None
         frame = pd.json_normalize(lines, sep="_")
         frame["epoch"] = frame["epoch"].astype(int)
         return frame.sort_values("epoch", kind="stable").reset_index(drop=True)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read: expected one JSON object with an `epoch` a line ({error})",
             "run the experiment again to write it anew (what was trained is reused)",
@@ -63,11 +65,12 @@ def _read_search_times(path: Path) -> pd.DataFrame | None:
         return None
     try:
         # A layer may be called "NA"; only numbers may be missing.
-        frame = pd.read_csv(path, keep_default_na=False, dtype=str)[list(SEARCH_TIMES_COLUMNS)]
+        content = io.BytesIO(read_bytes(path, MOST_JSON))
+        frame = pd.read_csv(content, keep_default_na=False, dtype=str)[list(SEARCH_TIMES_COLUMNS)]
         for column in ("index", "scale", "n_samples", "n_features", "k", "recall", "seconds"):
             frame[column] = pd.to_numeric(frame[column])
         return frame
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise UserError(f"{path} cannot be read: {error}", "run the experiment again to write it anew") from error
 
 

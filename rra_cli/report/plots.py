@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
 
 from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.curves import curve
+from rra_cli.report.detail_plots import detail_plots
 from rra_cli.report.engines import error_figure, recall_figure, time_figure
 from rra_cli.report.glossary import BESIDE_ACCURACY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
 from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, to_last_figure, trained_checkpoints
-from rra_cli.report.run import FEW_CHECKPOINTS, Checkpoint, Run, Variant
+from rra_cli.report.plot import Plot, parts, where
+from rra_cli.report.run import FEW_CHECKPOINTS, Run, Variant
+from rra_cli.report.scale_plots import scale_plots
 from rra_cli.report.spectra import spectrum_figure
 from rra_cli.report.style import file_name
 from rra_cli.report.training_curves import training_figure
 from rra_cli.report.transfer import transfer_figure
 from rra_cli.report.twonn_fit import fit_check, mu_distribution
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One figure. name: of its files. caption: what it shows and how to read it. main: shown in the report unfolded."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], Figure | None]
-    main: bool = True
-
 
 _BAND = "Bands: ±1.96 standard errors where known; shaded stripes: stages of the network; × on the axis: no value."
 _STAGES = "Black lines: boundaries between stages; hatched: no value."
@@ -44,7 +30,9 @@ def plots(run: Run) -> Iterator[Plot]:
     """Every plot that the run's tables have data for, in the order of the report."""
     yield from _engines(run)
     yield from _curves(run)
+    yield from scale_plots(run)
     yield from _maps(run)
+    yield from detail_plots(run)
     yield from _mu(run)
     yield from _spectra(run)
     yield Plot(
@@ -113,7 +101,7 @@ def _engines(run: Run) -> Iterator[Plot]:
             ),
         ):
             yield Plot(
-                file_name(name, *_parts(run, *here)), f"{title}{_where(run, *here)}", caption, partial(draw, run, *here)
+                file_name(name, *parts(run, *here)), f"{title}{where(run, *here)}", caption, partial(draw, run, *here)
             )
 
 
@@ -131,30 +119,30 @@ def _maps(run: Run) -> Iterator[Plot]:
             for name, title, term, matrix in maps:
                 if matrix is not None:
                     yield Plot(
-                        file_name(name, *_parts(*here)),
-                        f"{title}{_where(*here)}",
+                        file_name(name, *parts(*here)),
+                        f"{title}{where(*here)}",
                         f"{term.reading} {_STAGES}".strip(),
                         partial(nnls_map, run, matrix, term),
-                        checkpoint == run.main_checkpoint,
+                        checkpoint == run.main_checkpoint and variant in run.plain_variants,
                     )
 
 
 def _mu(run: Run) -> Iterator[Plot]:
     if run.tables.mu is None:
         return
-    for view in _measured(run):
+    for view in product(run.splits, run.plain_variants):
         here = (run.main_checkpoint, *view)
         yield Plot(
-            file_name("mu_distribution", *_parts(run, *here)),
-            f"Distribution of μ{_where(run, *here)}",
+            file_name("mu_distribution", *parts(run, *here)),
+            f"Distribution of μ{where(run, *here)}",
             "Density of μ, the ratio of the second to the first neighbour distance, at chosen layers, up to its 95 % "
             "quantile; dashed: the law d μ^−(d+1) that TwoNN assumes. Where they part, the estimate is a summary "
             "rather than a fit.",
             partial(mu_distribution, run, *here),
         )
         yield Plot(
-            file_name("twonn_fit", *_parts(run, *here)),
-            f"TwoNN fit check{_where(run, *here)}",
+            file_name("twonn_fit", *parts(run, *here)),
+            f"TwoNN fit check{where(run, *here)}",
             "By the assumed law −log(1 − F) against log μ is a line through the origin whose slope is the intrinsic "
             "dimension (dashed: the fitted one); points that leave the line early speak against the fit.",
             partial(fit_check, run, *here),
@@ -168,8 +156,8 @@ def _spectra(run: Run) -> Iterator[Plot]:
         for view in _measured(run):
             here = (run.main_checkpoint, *view)
             yield Plot(
-                file_name(metric, "spectrum", *_parts(run, *here)),
-                f"Spectrum of the covariance ({run.term(metric).short}){_where(run, *here)}",
+                file_name(metric, "spectrum", *parts(run, *here)),
+                f"Spectrum of the covariance ({run.term(metric).short}){where(run, *here)}",
                 "Eigenvalues of each layer's covariance, largest first, divided by the largest. Behind a cliff "
                 "dimensions have collapsed: the layer does not use them.",
                 partial(spectrum_figure, run, metric, *here),
@@ -187,6 +175,7 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 f"{run.term(metric).short} while training{pooled}",
                 "Maps: layers by epoch (epoch 0 is the random initialisation). Curves: chosen layers over the epochs.",
                 partial(milestone_figure, run, metric, variant),
+                variant in run.plain_variants,
             )
     for metric in (*(("nnls",) if run.tables.nnls is not None else ()), *run.pair_metrics):
         short = LAYER_SIMILARITY.short if metric == "nnls" else run.term(metric).short
@@ -198,6 +187,7 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 "How much of a layer's final neighbourhoods is there already, by epoch: layers that reach 1 early have "
                 "settled. Maps: layers by epoch; curves: chosen layers.",
                 partial(to_last_figure, run, metric, variant),
+                variant in run.plain_variants,
             )
     if len(run.checkpoints) > FEW_CHECKPOINTS and run.tables.nnls is not None:
         for split, variant in _measured(run):
@@ -207,6 +197,7 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 "One map per measured epoch, input layer at the top left: blocks form where stages come to keep "
                 "neighbourhoods together.",
                 partial(nnls_sheet, run, split, variant),
+                variant in run.plain_variants,
             )
 
 
@@ -227,16 +218,16 @@ def _classes(run: Run) -> Iterator[Plot]:
         for metric in (str(metric) for metric in run.tables.per_class["metric"].unique()):
             for here in views:
                 yield Plot(
-                    file_name(metric, "per_class", *_parts(run, *here)),
-                    f"{run.term(metric).short} by class{_where(run, *here)}",
+                    file_name(metric, "per_class", *parts(run, *here)),
+                    f"{run.term(metric).short} by class{where(run, *here)}",
                     f"The metric over the samples of each class alone. {run.term(metric).reading}".strip(),
                     partial(per_class_figure, run, metric, *here),
                 )
     if run.tables.class_neighbors is not None:
         for here in views:
             yield Plot(
-                file_name("class_neighbors", *_parts(run, *here)),
-                f"Classes of the neighbours{_where(run, *here)}",
+                file_name("class_neighbors", *parts(run, *here)),
+                f"Classes of the neighbours{where(run, *here)}",
                 "Of the k nearest neighbours of a class's samples (row), the fraction in each class (column): the "
                 "diagonal is the class's own purity, bright cells beside it are classes that the layer mixes.",
                 partial(class_neighbors_figure, run, *here),
@@ -245,18 +236,3 @@ def _classes(run: Run) -> Iterator[Plot]:
 
 def _measured(run: Run) -> Iterator[tuple[str, Variant]]:
     yield from product(run.splits, run.variants)
-
-
-def _parts(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> tuple[str, ...]:
-    """The parts of a file name that tell these plots apart; the main checkpoint's go without its name."""
-    return split, variant.slug, "" if checkpoint == run.main_checkpoint else checkpoint.label
-
-
-def _where(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> str:
-    parts = [
-        split if len(run.splits) > 1 else "",
-        variant.title if len(run.variants) > 1 else "",
-        checkpoint.title if len(run.checkpoints) > 1 else "",
-    ]
-    told = ", ".join(part for part in parts if part)
-    return f" ({told})" if told else ""

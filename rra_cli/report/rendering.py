@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rra_cli.core import files
+from rra_cli.core.artifact import checksum
 from rra_cli.core.progress import Progress
+from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 from rra_cli.report.html import Rendered, report_html
 from rra_cli.report.load import load_run
@@ -82,7 +84,7 @@ def _terms(run: Run) -> str:
 
 def _read_cache(run: Run, entry: Path) -> list[Rendered] | None:
     try:
-        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        index = read_json(entry / "index.json")
         rendered = []
         for plot in plots(run):
             kinds = [kind for kind in KINDS if f"{plot.name}.{kind}" in index]
@@ -114,7 +116,7 @@ def _digest(run_folder: Path, names: Iterable[str], made_with: str) -> str:
     digest = hashlib.sha256(made_with.encode())
     for name in names:
         path = run_folder / name
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+        content = checksum(path) if path.is_file() else "missing"
         digest.update(f"\0{name}\0{content}".encode())
     return digest.hexdigest()
 
@@ -132,7 +134,7 @@ def _links(run_folder: Path) -> list[str]:
 def _read_record(path: Path) -> Mapping[str, Any] | None:
     """What the last rendering wrote down; None where there is none that can be read, which renders anew."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         whole = isinstance(record["inputs"], str) and all(isinstance(name, str) for name in record["files"])
         return record if whole and isinstance(record["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -144,6 +146,6 @@ def _intact(run_folder: Path, digests: Mapping[str, str]) -> bool:
         path = run_folder / name
         if name != REPORT and not _PLOT.fullmatch(name):
             return False
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or checksum(path) != digest:
             return False
     return True

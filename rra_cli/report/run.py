@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.report.glossary import Term, term
+from rra_cli.report.schema import WINDOWS
 from rra_cli.report.tables import Tables
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Variant:
     @property
     def title(self) -> str:
         """What a legend calls it."""
-        if self.pool in ("avg", "max"):
+        if self.is_spatial:
             return f"{self.pool} global" if self.scale == 0 else f"{self.pool} {self.scale}×{self.scale}"
         return "unpooled" if self.pool == "none" else self.pool
 
@@ -54,7 +55,14 @@ class Variant:
         """What a file name calls it; empty for no pooling."""
         if self.pool == "none":
             return ""
-        return f"{self.pool}{self.scale}" if self.pool in ("avg", "max") else self.pool
+        if not self.is_spatial:
+            return self.pool
+        return f"{self.pool}_global" if self.scale == 0 else f"{self.pool}{self.scale}"
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether it is a scale of maps."""
+        return self.pool in WINDOWS
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,17 @@ class Run:
         pairs = self.tables.layers[["pool", "scale"]].drop_duplicates().itertuples(index=False)
         found = {Variant(str(pool), int(scale)) for pool, scale in pairs}
         return tuple(sorted(found, key=lambda v: (v.pool != "none", v.pool, v.scale == 0, v.scale)))
+
+    @cached_property
+    def plain_variants(self) -> tuple[Variant, ...]:
+        """Those that plots of one scale show: without windows over maps, unless there is nothing else."""
+        return tuple(variant for variant in self.variants if not variant.is_spatial) or self.variants
+
+    @cached_property
+    def scales(self) -> tuple[Variant, ...]:
+        """Where layers were pooled over windows: no pooling, where it was measured, and all windows; else empty."""
+        spatial = [variant for variant in self.variants if variant.is_spatial]
+        return (*(v for v in self.variants if v.pool == "none"), *spatial) if spatial else ()
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -3,10 +3,12 @@
 These names are a contract with whoever reads the tables: columns are added at the end, never renamed or moved.
 
 `k` is in every table the number of neighbours that was asked for (`neighbors.k`, or its default), so that rows of
-different tables meet; a metric may read fewer of them (TwoNN two, whatever k is).
+different tables meet; a metric may read fewer of them (TwoNN two, whatever k is). Probes read no graph: their rows of
+`metrics` hold the training samples that vote (1-NN: 1), and nothing where none do.
 
-`dataset` is empty in the rows of the experiment's own data set, and names one of `transfer` in those of another; such
-rows have no k, as no graphs are made there. Probes, which are fitted to the training split, stand in rows of `test`.
+`dataset` is empty in the rows of the experiment's own data set, and names one of `transfer` in those of another; rows
+of `layers` have no k there, as no graphs are made. Probes, which are fitted to the training split, stand in rows of
+`test`.
 """
 
 from __future__ import annotations
@@ -22,15 +24,28 @@ PAIR = tuple(f"{column}_a" for column in _SIDE) + tuple(f"{column}_b" for column
 # Kinds of columns; every other one holds float64, with an empty cell for NaN.
 WHOLE = frozenset(
     {"epoch", "index", "scale", "scale_a", "scale_b", "subset", "n_samples", "n_features", "k", "n_used", "sample_id"}
-    | {"rank"}
+    | {
+        "rank",
+        "block_samples",
+        "neighbor_rank",
+        "blocks",
+        "at_least",
+        "height",
+        "width",
+        "best_scale",
+        "window",
+        "n_layers",
+    }
 )
 # How the graph was searched that the row's numbers rest on, and its measured recall (1 where it is exact).
 SEARCH = ("engine", "recall")
 SEARCH_PAIR = tuple(f"{column}_{side}" for side in ("a", "b") for column in SEARCH)
 TEXT = (
     frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "stage", *PAIR})
-    | {"engine", "engine_a", "engine_b", "search", "start", "dataset"}
+    | {"engine", "engine_a", "engine_b", "search", "start", "dataset", "level", "among", "best_pool", "as_good"}
 ) - WHOLE
+# The values of `pool` that are windows over maps: scales of a layer.
+WINDOWS = ("avg", "max")
 # What compared engines are held against; none of them has this name.
 EXACT = "exact"
 # Class labels: whole numbers where all of them are, names otherwise.
@@ -108,6 +123,51 @@ TABLES = {
         measured="error",
     ),
 }
+# Where layers were pooled over windows: a row a layer, scale and metric of neighbour graphs. height, width: of the map
+# that is left, empty for a layer without maps. unpooled: the layer's value without pooling. local: unpooled - value,
+# what pooling takes away (at scale 0: the local part); its error is as if both were independent.
+_SCALES = Table(
+    (
+        *(*COMMON, "k", "metric", "height", "width", "value", "std_error", "unpooled", "local", "local_std_error"),
+        *("reason", *SEARCH),
+    ),
+    (*_LAYER_KEY, "k", "metric"),
+    measured="value",
+)
+# The scale of the largest NNCS: a row a layer, or a stage (of the mean over its layers). among: windows of `avg`, of
+# `max`, or `all`, always beside no pooling; of equal values the finest. height, width: empty where they differ within a
+# stage. as_good: other scales within two standard errors of the best.
+_BEST_SCALES = Table(
+    (
+        *("checkpoint", "epoch", "split", "level", "stage", "layer", "index", "subset", "n_samples", "k", "metric"),
+        *("among", "n_layers", "best_pool", "best_scale", "height", "width", "value", "std_error", "unpooled"),
+        *("as_good", "reason"),
+    ),
+    ("checkpoint", "split", "level", "stage", "layer", "subset", "n_samples", "k", "metric", "among"),
+    optional=frozenset({"best_scale", "height", "width", "value", "std_error", "unpooled", "as_good"}),
+    measured="value",
+)
+# How the curves of a metric along the layers agree that windows of equal side, and so maps of equal side, give by their
+# means (a) and their maxima (b). r: Pearson's.
+_SCALE_CORRELATIONS = Table(
+    (
+        *("checkpoint", "epoch", "split", "subset", "n_samples", "k", "metric", "pool_a", "pool_b", "window"),
+        *("n_layers", "r", "reason"),
+    ),
+    ("checkpoint", "split", "subset", "n_samples", "k", "metric", "pool_a", "pool_b", "window"),
+    measured="r",
+)
+# A curve over scales of the intrinsic dimension: a row a layer, metric and scale. block_samples: of the disjoint random
+# blocks; value is their mean, sd over `blocks` of them. neighbor_rank: of the farther neighbour; radius: the mean
+# distance to it.
+_DIMENSION_SCALES = Table(
+    (*COMMON, "k", "metric", "block_samples", "neighbor_rank", "blocks", "radius", "value", "sd", "std_error", *SEARCH),
+    (*_LAYER_KEY, "k", "metric", "block_samples", "neighbor_rank"),
+)
+# Hubness: the fraction of samples that are among the k nearest neighbours of at least so many others.
+_OCCURRENCES = Table((*COMMON, "k", "metric", "at_least", "share", *SEARCH), (*_LAYER_KEY, "k", "metric", "at_least"))
+TABLES |= {"dimension_scales": _DIMENSION_SCALES, "occurrences": _OCCURRENCES}
+TABLES |= {"scales": _SCALES, "best_scales": _BEST_SCALES, "scale_correlations": _SCALE_CORRELATIONS}
 
 # What every search of a compared layer took, beside the tables, as equal runs have other times: a row a graph.
 SEARCH_TIMES = "search_times.csv"

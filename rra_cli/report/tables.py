@@ -36,6 +36,11 @@ class Tables:
     class_neighbors: pd.DataFrame | None = None
     engines: pd.DataFrame | None = None
     transfer: pd.DataFrame | None = None
+    dimension_scales: pd.DataFrame | None = None
+    occurrences: pd.DataFrame | None = None
+    scales: pd.DataFrame | None = None
+    best_scales: pd.DataFrame | None = None
+    scale_correlations: pd.DataFrame | None = None
 
 
 def apart(tables: Tables) -> Tables:

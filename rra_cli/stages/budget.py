@@ -25,6 +25,7 @@ def missing_stages(layout: Layout, store: Store) -> Missing:
     def visit(stage: Stage) -> None:
         if stage.unit not in found and not stage.done(store):
             found[stage.unit] = stage
+            stage.look(store)
             for need in stage.needs:
                 visit(need)
 

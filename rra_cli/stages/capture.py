@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rra_cli.activations.projection import Projection
 from rra_cli.activations.stream import Request, stream
-from rra_cli.core.artifact import ArtifactGoneError
+from rra_cli.core.artifact import ArtifactGoneError, StoreError
 from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.resources import check_disk
@@ -126,7 +126,8 @@ class LayerCapture(Stage):
     name = "capture"
 
     def __init__(self, point: Point, capture_pass: CapturePass, shape: tuple[int, ...]) -> None:
-        self.point, self.capture_pass, self.shape = point, capture_pass, shape
+        """shape: of one sample after pooling, before it is flattened."""
+        self.point, self.capture_pass, self._shape = point, capture_pass, shape
         self.label = point.data_title
         self.readers: list[Stage] = []
         capture_pass.layers.append(self)
@@ -142,6 +143,11 @@ class LayerCapture(Stage):
     @property
     def claims(self) -> Sequence[Spec]:
         return (self.capture_pass.spec,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample after pooling, before it is flattened."""
+        return self._shape
 
     @property
     def n_features(self) -> int:
@@ -171,6 +177,11 @@ class LayerCapture(Stage):
         """Whether something that reads it is still missing."""
         return any(not reader.done(store) for reader in self.readers)
 
+    def look(self, store: Store) -> None:
+        made_by = self.capture_pass
+        if made_by.training is not None and made_by.checkpoint is not None and self.wanted(store):
+            made_by.training.look_at(store, made_by.checkpoint)
+
     def build(self, context: Context) -> None:
         self.capture_pass.build(context)
 
@@ -178,10 +189,25 @@ class LayerCapture(Stage):
         return costs.capture(self)
 
     def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
-        """The activations `(n, features)` as a memory map, and why they cannot be searched ("" when they can)."""
+        """The activations `(n, features)` as a memory map, and why they cannot be searched ("" when they can).
+
+        Raises `ArtifactGoneError` where they are not there, or were moved aside, since they are not what was published.
+        """
         artifact = store.find(self.point.activations)
         if artifact is None:
             raise ArtifactGoneError(f"the activations of {self.point.title} were freed by another run")
         rows = artifact.details["nonfinite_rows"]
         reason = f"{rows} of {self.point.n_samples} rows hold NaN or infinity" if rows else ""
-        return artifact.read_array("activations.npy"), reason
+        try:
+            array = artifact.read_array("activations.npy")
+            expected = (self.point.n_samples, self.n_features), np.dtype(self.capture_pass.dtype)
+            if (array.shape, array.dtype) != expected:
+                found = f"{array.shape} of {array.dtype}"
+                raise artifact.strange("activations.npy", ValueError(f"{found}, expected {expected[0]} {expected[1]}"))
+        except ArtifactGoneError:
+            raise
+        except StoreError:
+            if store.find(self.point.activations, in_full=True) is None:
+                raise ArtifactGoneError(f"the activations of {self.point.title} were damaged") from None
+            raise
+        return array, reason

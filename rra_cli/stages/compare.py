@@ -25,7 +25,7 @@ from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.engines import LayerEngines
 from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.keys import graph_spec
-from rra_cli.stages.measure import Labelling, LayerMeasure, PairMeasure
+from rra_cli.stages.measure import LayerMeasure, PairMeasure
 
 Rows = Iterator[dict[str, Any]]
 
@@ -91,7 +91,6 @@ def compare(
     graphs: Sequence[GraphStage],
     measures: Sequence[LayerMeasure | PairMeasure],
     k: int,
-    labelling: Labelling,
 ) -> list[Compared]:
     """All engines beside exact search. graphs, measures: of the exact engine at one checkpoint and split."""
     wanted = [graph for graph in graphs if _is_wanted(comparison, graph.point.layer)]
@@ -100,10 +99,10 @@ def compare(
         exact = _searched_by(name, engine, wanted)
         layers, pairs = [], []
         for measure in measures:
-            if isinstance(measure, LayerMeasure):
-                layers.append((LayerMeasure(measure.key, measure.metric, list(exact), k, labelling, False), measure))
-                continue
             row = [graph for graph in exact if exact[graph] in measure.graphs]
+            if isinstance(measure, LayerMeasure):
+                layers.append((LayerMeasure(measure.key, measure.metric, row, k, measure.labelling, False), measure))
+                continue
             pairs.append((PairMeasure(measure.key, measure.metric, row, k, False), measure))
         found.append(Compared(name, exact, tuple(layers), tuple(pairs)))
         for stage in found[-1].measures:
@@ -140,8 +139,9 @@ def engine_rows(compared: Compared, store: Store) -> Rows:
     """
     for mine, theirs in compared.layers:
         values, exact = _layer_values(mine, store), _layer_values(theirs, store)
-        for graph, reference in compared.exact.items():
+        for graph in mine.graphs:
             value, reason = values[graph]
+            reference = compared.exact[graph]
             true = exact[reference][0]
             yield {
                 "graph": graph,

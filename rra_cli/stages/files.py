@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rra_cli.activations.files import UserLayer, open_layer, read_folder
 from rra_cli.activations.naming import LABELS
-from rra_cli.activations.pooling import Pooling
+from rra_cli.activations.pooling import Pooling, pooled_shape
 from rra_cli.activations.values import check_values
 from rra_cli.config.experiment import Experiment
 from rra_cli.core import files
@@ -142,6 +142,11 @@ class FileSource:
     def n_features(self) -> int:
         """Numbers per sample after pooling."""
         return self.layer.n_features(self.pooling)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample after pooling, before it is flattened."""
+        return pooled_shape(self.layer.shape[1:], self.pooling)
 
     def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
         """The layer `(n, features)`; all of it was checked before."""

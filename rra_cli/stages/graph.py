@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core import files
-from rra_cli.core.artifact import Artifact, ArtifactGoneError
+from rra_cli.core.artifact import Artifact, ArtifactGoneError, StoreError
+from rra_cli.core.reading import read_json
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.neighbors.descent import library as descent_library
@@ -27,6 +29,8 @@ from rra_cli.stages.preprocessing import searchable
 from rra_cli.stages.shards import Shards
 from rra_cli.stages.stage import Context, Cost, Stage, ensure
 from rra_cli.stages.view import LayerView, Source
+
+T = TypeVar("T")
 
 VERSION = 1
 UNAVAILABLE = "unavailable.json"
@@ -165,8 +169,8 @@ class GraphStage(Stage):
     def seconds(self, store: Store) -> float | None:
         """Wall-clock seconds of the search that found the graph; None where they are not known."""
         try:
-            return float(json.loads(self._time_file(store).read_text())["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return float(read_json(self._time_file(store))["seconds"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def read(self, context: Context, k: int) -> tuple[NeighborGraph | None, str, int]:
@@ -188,7 +192,12 @@ class GraphStage(Stage):
             raise ArtifactGoneError(f"{self.title} is not in the store (any more)", "run the same command again")
         n_features = int(artifact.details["n_features"])
         reason = unavailable(artifact.path)
-        return (None, reason, n_features) if reason else (load_graph(artifact.path, k), "", n_features)
+        if reason:
+            return None, reason, n_features
+        try:
+            return load_graph(artifact.path, k), "", n_features
+        except ValueError as error:  # of a graph that is no graph
+            raise artifact.strange("indices.npy", error) from error
 
     def cost(self) -> Cost:
         return costs.graph(self)
@@ -197,15 +206,28 @@ class GraphStage(Stage):
 def unavailable(folder: Path) -> str:
     """Why a stored entry holds no graph; "" where it holds one."""
     path = folder / UNAVAILABLE
-    if not path.exists():
-        return ""
-    reason: str = json.loads(path.read_text())["reason"]
-    return reason
+    return _told(path, lambda told: str(told["reason"])) if path.exists() else ""
 
 
 def searched(folder: Path, engine: Engine) -> tuple[str, float | None]:
     """The engine that built a stored graph, and its recall; None where the entry holds none."""
     if unavailable(folder):
         return engine.name, None
-    graph = json.loads((folder / "graph.json").read_text())
-    return str(graph["engine"]), float(graph["recall"])
+    return _told(folder / "graph.json", lambda told: (str(told["engine"]), _fraction(told["recall"])))
+
+
+def _fraction(value: Any) -> float:
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"{value} is no fraction")
+    return float(value)
+
+
+def _told(path: Path, take: Callable[[Any], T]) -> T:
+    """What a file beside a graph says. Raises `StoreError` where nobody but a person can have written it."""
+    try:
+        return take(read_json(path))
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise StoreError(
+            f"{path} is not what rra writes: {error}",
+            "somebody made or changed it; remove its folder (it is built again), or set store.root to another",
+        ) from error

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rra_cli.activations.pooling import Pooling
+from rra_cli.activations.pooling import pooled_shape
 from rra_cli.config.experiment import Experiment
 from rra_cli.core.spec import Spec
 from rra_cli.data.dataset import SPLITS, ImageDataset, Split
@@ -79,14 +79,17 @@ class _ImageLayout:
             for pooling in experiment.pooling.values()
             for module in self.modules
         ]
-        if heads:
-            headed = Headed(encoder.module, heads)
-            inner = {request: replace(request, module=headed.reference(request.module)) for request in self.requests}
-            shapes = feature_shapes(headed, list(inner.values()), dataset.input_shape)
-            self.shapes = {request: shapes[inner[request]] for request in self.requests}
-        else:
-            self.shapes = feature_shapes(encoder.module, self.requests, dataset.input_shape)
-        self.inputs: dict[tuple[str, Split, Pooling], LayerCapture] = {}
+        headed = Headed(encoder.module, heads) if heads else None
+        inner = {name: Request(name, name if headed is None else headed.reference(name)) for name in self.modules}
+        whole = feature_shapes(headed or encoder.module, list(inner.values()), dataset.input_shape)
+        shapes = {name: whole[request] for name, request in inner.items()}
+        self.shapes = {request: pooled_shape(shapes[request.module], request.pooling) for request in self.requests}
+        # What is stored for a request: poolings that come to the same on a layer share it.
+        self.stored = {
+            request: replace(request, pooling=request.pooling.on(shapes[request.module])) for request in self.requests
+        }
+        self.captures: dict[str, LayerCapture] = {}
+        self.input_passes: dict[tuple[str, Split], CapturePass] = {}
         self.layout = Layout(experiment, self.training.spec.key[:12], self.images, self.training)
         checkpoints = _checkpoints(self.training, experiment.activations.checkpoints)
         for checkpoint in checkpoints:
@@ -163,7 +166,7 @@ class _ImageLayout:
 
     def _activations(self, request: Request, images: Images, checkpoint: Checkpoint, split: Split) -> Spec:
         config, width = self.experiment.activations, math.prod(self.shapes[request])
-        return activations_spec(config, images, split, request, width, self.training, checkpoint)
+        return activations_spec(config, images, split, self.stored[request], width, self.training, checkpoint)
 
     def _point(
         self,
@@ -192,17 +195,16 @@ class _ImageLayout:
         )
 
     def _capture(self, point: Point, request: Request, network_pass: CapturePass) -> LayerCapture:
-        place = (point.dataset, point.split, point.pooling)
+        # One capture serves all that is stored under one key: layer 0, which does not depend on the network, at all
+        # checkpoints, and a layer without maps at all scales.
+        known = self.captures.get(point.activations.key)
+        if known is not None:
+            return known
         if request.module == "":
-            # Layer 0 does not depend on the network: one capture serves all checkpoints.
-            known = self.inputs.get(place)
-            if known is not None:
-                return known
-            network_pass = self._pass(network_pass.images, point.split, None)
-        capture = LayerCapture(point, network_pass, self.shapes[request])
+            place = (point.dataset, point.split)
+            network_pass = self.input_passes.setdefault(place, self._pass(network_pass.images, point.split, None))
+        capture = self.captures[point.activations.key] = LayerCapture(point, network_pass, self.shapes[request])
         self.layout.captures.append(capture)
-        if request.module == "":
-            self.inputs[place] = capture
         return capture
 
     def _pass(self, images: Images, split: Split, checkpoint: Checkpoint | None) -> CapturePass:

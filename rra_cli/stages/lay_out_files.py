@@ -41,7 +41,7 @@ def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
     graphs = []
     for pooling in experiment.pooling.values():
         for layer in files.layers:
-            source = FileSource(files, layer, pooling)
+            source = FileSource(files, layer, pooling.on(layer.shape[1:]))
             engine, start = engines.of(pooling, source.n_features)
             point = Point(
                 checkpoint=Checkpoint("last", "last", None),

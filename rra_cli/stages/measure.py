@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import isnan
@@ -19,8 +20,8 @@ from rra_cli.core.fields import identity_of
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.metrics.estimate import Estimate
-from rra_cli.metrics.metric import LayerData, LayerMetric, LayerPairMetric, Metric
-from rra_cli.stages import costs, results
+from rra_cli.metrics.metric import PLAIN, LayerData, LayerMetric, LayerPairMetric, Metric, Workshop
+from rra_cli.stages import metric_costs, results
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
@@ -29,10 +30,13 @@ from rra_cli.stages.stage import Context, Cost, Stage
 
 @dataclass(frozen=True)
 class Labelling:
-    """Labels of the measured samples. identity: what decides them beyond the samples (a user's file: its hash)."""
+    """Labels of the measured samples. identity: what decides them beyond the samples (a user's file: its hash).
+
+    labels: `(n,)` int64 classes; of a quantity float64.
+    """
 
     identity: dict[str, Any]
-    labels: Callable[[], NDArray[np.int64] | None]
+    labels: Callable[[], NDArray[Any] | None]
 
 
 NO_LABELS = Labelling({}, lambda: None)
@@ -97,7 +101,8 @@ class Measure(Measurement, ABC):
         self.k = self.metric.fixed_k or k
         here = f"{self.point.checkpoint.label} · {self.point.split}"
         what = f"{len(graphs)} layers" if len(graphs) > 1 else self.point.layer
-        self.label = f"{key} of {what} · {here}"
+        pooled = "" if self.point.pooling.pool == "none" else f" {self.point.pooling.title}"
+        self.label = f"{key} of {what}{pooled} · {here}"
 
     @property
     def point(self) -> Point:
@@ -124,6 +129,19 @@ class Measure(Measurement, ABC):
             identity["labels"] = self.labelling.identity
         return Spec(self.name, self.metric.version, identity, tuple(upstream))
 
+    @contextmanager
+    def features(
+        self, stage: GraphStage, context: Context, folder: Path
+    ) -> Iterator[tuple[NDArray[np.floating] | None, str]]:
+        """The activations that the metric reads, and why it cannot; beside a graph as that was searched in them."""
+        if "activations" not in self.metric.inputs:
+            yield None, ""
+        elif "graph" in self.metric.inputs:
+            with stage.opened(context, folder) as found:
+                yield found
+        else:
+            yield stage.open(context)
+
 
 class LayerMeasure(Measure):
     """A metric of every layer."""
@@ -142,33 +160,29 @@ class LayerMeasure(Measure):
 
     def measure(self, context: Context, folder: Path) -> list[Measured]:
         labels = self.labelling.labels() if "labels" in self.metric.inputs else None
-        return [self._measure_one(stage, labels, context) for stage in self.graphs]
+        return [self._measure_one(stage, labels, context, folder) for stage in self.graphs]
 
-    def _measure_one(self, stage: GraphStage, labels: NDArray[np.int64] | None, context: Context) -> Measured:
-        graph, activations, reason = None, None, ""
+    def _measure_one(self, stage: GraphStage, labels: NDArray[Any] | None, context: Context, folder: Path) -> Measured:
+        graph, reason = None, ""
         search: dict[str, Any] = {"engine": "", "recall": None}
         if "graph" in self.metric.inputs:
             graph, reason, _ = stage.read(context, self.k)
             search["engine"] = stage.engine.name if graph is None else graph.engine
             search["recall"] = None if graph is None else graph.recall
-        if not reason and "activations" in self.metric.inputs:
-            activations, reason = stage.open(context)
-        if reason:
-            estimate = Estimate(float("nan"), reason=reason)
-        else:
-            estimate = self.metric.measure(LayerData(graph, labels, activations))
+        with self.features(stage, context, folder) as (activations, missing):
+            reason = reason or missing
+            if reason:
+                estimate = Estimate(float("nan"), reason=reason)
+            else:
+                workshop = Workshop(context.device, context.memory, folder)
+                estimate = self.metric.measure(LayerData(graph, labels, activations, workshop))
         if isnan(estimate.value):
             context.reporter.warn(f"{self.key} of {stage.point.title}: no value, {estimate.reason}")
         figures = {**results.figures_of(estimate), **search}
         return Measured(figures, results.arrays_of(estimate, per_sample=self.per_sample))
 
     def cost(self) -> Cost:
-        seconds, memory = 0.01 * len(self.graphs), 0
-        if "activations" in self.metric.inputs:
-            read = [costs.reading(stage.point.n_samples, stage.source.n_features) for stage in self.graphs]
-            seconds += sum(cost.seconds for cost in read)
-            memory = max(cost.memory_bytes for cost in read)
-        return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=20_000)
+        return metric_costs.of_layers(self.metric, self.point.n_samples, [g.source.n_features for g in self.graphs])
 
 
 class PairMeasure(Measure):
@@ -181,19 +195,40 @@ class PairMeasure(Measure):
         super().__init__(key, graphs, k, NO_LABELS, per_sample)
 
     def measure(self, context: Context, folder: Path) -> list[Measured]:
-        loaded = [graph.read(context, self.k) for graph in self.graphs]
-        usable = [place for place, (graph, _, _) in enumerate(loaded) if graph is not None]
-        found = self.metric.measure([LayerData(graph, None) for graph, _, _ in loaded if graph is not None])
+        with ExitStack() as stack:
+            loaded = [self._load(graph, context, folder / str(at), stack) for at, graph in enumerate(self.graphs)]
+            usable = [place for place, (data, _) in enumerate(loaded) if data is not None]
+            workshop = PLAIN
+            if "activations" in self.metric.inputs:  # which takes long
+                progress = stack.enter_context(context.reporter.task(self.title))
+                workshop = Workshop(context.device, context.memory, folder, progress)
+            data = [replace(each, workshop=workshop) for each, _ in loaded if each is not None]
+            found = self.metric.measure(data) if data else {}
         pairs = {(usable[a], usable[b]): estimate for (a, b), estimate in found.items()}
         measured = []
         for a, b in product(range(len(loaded)), repeat=2):
             reason = loaded[a][1] or loaded[b][1]
             estimate = Estimate(float("nan"), reason=reason) if reason else pairs[a, b]
             # A symmetric pair's samples are kept once, and the diagonal's not at all.
-            arrays = results.arrays_of(estimate, per_sample=self.per_sample and a < b)
+            keep = self.per_sample and (a < b or (a > b and not self.metric.symmetric))
+            arrays = results.arrays_of(estimate, per_sample=keep)
             measured.append(Measured({"a": a, "b": b, **results.figures_of(estimate)}, arrays))
         return measured
 
+    def _load(
+        self, stage: GraphStage, context: Context, folder: Path, stack: ExitStack
+    ) -> tuple[LayerData | None, str]:
+        """What the metric reads of a layer, as long as the stack is open; or None with the reason."""
+        graph, reason = None, ""
+        if "graph" in self.metric.inputs:
+            graph, reason, _ = stage.read(context, self.k)
+        if reason:
+            return None, reason
+        if "activations" in self.metric.inputs:
+            files.make_folder(folder)
+        activations, reason = stack.enter_context(self.features(stage, context, folder))
+        return (None, reason) if reason else (LayerData(graph, None, activations), "")
+
     def cost(self) -> Cost:
-        pairs = len(self.graphs) * (len(self.graphs) - 1) / 2
-        return Cost(seconds=0.1 + costs.comparing(pairs, self.point.n_samples, self.k), disk_bytes=int(200 * pairs))
+        widths = [graph.source.n_features for graph in self.graphs]
+        return metric_costs.of_pairs(self.metric, self.point.n_samples, widths, self.k)

@@ -56,4 +56,4 @@ class Point:
 
     @property
     def _layer(self) -> str:
-        return self.layer if self.pooling.pool == "none" else f"{self.layer} {self.pooling.pool}{self.pooling.scale}"
+        return self.layer if self.pooling.pool == "none" else f"{self.layer} {self.pooling.title}"

@@ -53,10 +53,13 @@ def save(folder: Path, results: Sequence[Measured]) -> None:
 
 
 def load(artifact: Artifact) -> list[Measured]:
-    """What `save` wrote."""
-    stored = json.loads(artifact.read_bytes(RESULT))
-    results = [Measured(figures, {}) for figures in stored["figures"]]
-    for name, places in stored["arrays"].items():
-        for place, array in zip(places, artifact.read_array(f"{name}.npy"), strict=True):
-            results[place].arrays[name] = array
+    """What `save` wrote. Raises `StoreError` for anything else."""
+    stored = artifact.read_json(RESULT)
+    try:
+        results = [Measured(dict(figures), {}) for figures in stored["figures"]]
+        for name, places in stored["arrays"].items():
+            for place, array in zip(places, artifact.read_array(f"{name}.npy"), strict=True):
+                results[place].arrays[name] = array
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise artifact.strange(RESULT, error) from error
     return results

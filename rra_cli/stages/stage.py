@@ -86,6 +86,11 @@ class Stage(ABC):
     def done(self, store: Store) -> bool:
         """Whether all that is asked of it lies in the store."""
 
+    def look(self, store: Store) -> None:  # noqa: B027 - most stages read what they need in full by themselves
+        """Before it is asked which of its needs are done: what it will read of them is compared byte by byte, so that
+        what was damaged counts as missing and is built again before this stage is.
+        """
+
     @abstractmethod
     def build(self, context: Context) -> None:
         """Makes what is missing; the stages it needs are done."""
@@ -112,6 +117,7 @@ def ensure(stage: Stage, context: Context) -> None:
     """Builds a stage and, before it, whatever it needs that is missing."""
     if stage.done(context.store):
         return
+    stage.look(context.store)
     for need in stage.needs:
         ensure(need, context)
     stage.build(context)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from rra_cli.core.store import Store
+from rra_cli.metrics.class_similarity import NNCS
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.report.per_sample import Block, in_order
 from rra_cli.report.schema import EXACT, SEARCH
+from rra_cli.stages.across_scales import AcrossScales
 from rra_cli.stages.compare import engine_rows, found_by
+from rra_cli.stages.curve_tables import dimension_scale_rows, occurrence_rows
 from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
+from rra_cli.stages.scale_tables import ScaleValue, scale_tables
 from rra_cli.stages.to_last import ToLast
 from rra_cli.stages.transfer import TransferMeasure
 
@@ -31,7 +36,7 @@ class Tabulator:
     def __init__(self, layout: Layout, store: Store) -> None:
         self.layout, self.store = layout, store
         self._layers = [(stage, stage.load(store)) for stage in layout.layers]
-        pairs: list[PairMeasure | ToLast] = [*layout.pairs, *layout.to_last]
+        pairs: list[PairMeasure | AcrossScales | ToLast] = [*layout.pairs, *layout.across, *layout.to_last]
         self._pairs = [(stage, stage.load(store)) for stage in pairs]
         self._probes = [(stage, stage.load(store)[0]) for stage in layout.probes]
         self._searched: dict[Point, dict[str, Any]] = {
@@ -52,11 +57,15 @@ class Tabulator:
         }
         if spectra := list(self._spectrum_rows()):
             tables["spectra"] = spectra
+        for name, rows_of in (("dimension_scales", dimension_scale_rows), ("occurrences", occurrence_rows)):
+            if rows := list(self._detail_rows(rows_of)):
+                tables[name] = rows
         if any(stage.key != self._nnls for stage in self.layout.pairs):
             tables["pairs"] = list(self._pair_rows())
         if self.layout.experiment.metrics.per_class:
             tables["per_class"] = list(self._class_rows())
             tables["class_neighbors"] = list(self._class_neighbor_rows())
+        tables |= scale_tables(list(self._scale_values()))
         if self.layout.compared:
             tables["engines"] = list(self._engine_rows())
         return tables
@@ -83,7 +92,7 @@ class Tabulator:
         blocks: dict[str, list[Block]] = {}
         for stage, point, measured in self._measured():
             if PER_SAMPLE in measured.arrays:
-                columns = {**self._common(point), "k": _k(point), **_search(measured), "dataset": point.dataset}
+                columns = {**self._common(point), "k": _k(point, stage), **_search(measured), "dataset": point.dataset}
                 blocks.setdefault(stage.key, []).append(self._block(point, columns, measured))
         return {key: in_order(found) for key, found in blocks.items()}
 
@@ -112,7 +121,7 @@ class Tabulator:
         for probe, measured in self._probes:
             yield probe, probe.point, measured
 
-    def _measured_pairs(self) -> Iterator[tuple[PairMeasure | ToLast, Measured]]:
+    def _measured_pairs(self) -> Iterator[tuple[PairMeasure | AcrossScales | ToLast, Measured]]:
         for stage, results in self._pairs:
             for measured in results:
                 yield stage, measured
@@ -152,8 +161,26 @@ class Tabulator:
         names = ("value", "std_error", "chance", "n_used", "reason", "engine", "recall")
         for stage, point, measured in self._measured():
             figures = {name: measured.figures[name] for name in names}
-            row = {**self._common(point), "k": _k(point), "metric": stage.key, **figures}
+            row = {**self._common(point), "k": _k(point, stage), "metric": stage.key, **figures}
             yield {**row, "dataset": point.dataset}
+
+    def _scale_values(self) -> Iterator[ScaleValue]:
+        """Every metric of neighbour graphs, layer and scale."""
+        for stage, graph, measured in self._measured_layers():
+            if "graph" in stage.metric.inputs:
+                point, figures = graph.point, measured.figures
+                value, error = (nan if figures[name] is None else figures[name] for name in ("value", "std_error"))
+                yield ScaleValue(
+                    common={**self._common(point), "k": point.k, "metric": stage.key},
+                    stage=point.stage,
+                    pooling=point.pooling,
+                    shape=graph.source.shape,
+                    is_purity=stage.metric.name == NNCS.name,
+                    value=value,
+                    error=error,
+                    reason=figures["reason"],
+                    search=_search(measured),
+                )
 
     def _nnls_rows(self) -> Iterator[dict[str, Any]]:
         """One row an ordered pair of layers."""
@@ -179,7 +206,7 @@ class Tabulator:
                 common = {**self._common(graph.point), "k": graph.point.k, "search": each.search}
                 yield {**common, **row, **found_by(graph, self.store)}
 
-    def _pair(self, stage: PairMeasure | ToLast, measured: Measured) -> dict[str, Any]:
+    def _pair(self, stage: PairMeasure | AcrossScales | ToLast, measured: Measured) -> dict[str, Any]:
         sides = {side: stage.graphs[measured.figures[side]].point for side in ("a", "b")}
         columns: dict[str, Any] = {}
         for side, point in sides.items():
@@ -205,8 +232,10 @@ class Tabulator:
             found = self._searched[graph.point] = {"engine": engine, "recall": recall}
         return found
 
-    def _searches(self, stage: PairMeasure | ToLast, measured: Measured) -> dict[str, Any]:
-        """The same of both sides of a pair."""
+    def _searches(self, stage: PairMeasure | AcrossScales | ToLast, measured: Measured) -> dict[str, Any]:
+        """The same of both sides of a pair; of a metric of activations alone, none."""
+        if "graph" not in stage.metric.inputs:
+            return {f"{name}_{side}": "" if name == "engine" else None for name in SEARCH for side in ("a", "b")}
         sides = {side: self._search(stage.graphs[measured.figures[side]]) for side in ("a", "b")}
         return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
 
@@ -226,6 +255,13 @@ class Tabulator:
             common, values = {**self._common(graph.point), "metric": stage.key}, measured.arrays["spectrum"]
             for rank in shown_ranks(int(np.count_nonzero(~np.isnan(values)))):
                 yield {**common, "rank": rank, "eigenvalue": float(values[rank - 1])}
+
+    def _detail_rows(self, rows_of: Callable[[dict[str, Any]], Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+        """What a metric tells beside its value, of every layer; `rows_of` makes rows of its arrays."""
+        for stage, graph, measured in self._measured_layers():
+            common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **_search(measured)}
+            for row in rows_of(measured.arrays):
+                yield {**common, **row}
 
     def _class_rows(self) -> Iterator[dict[str, Any]]:
         for stage, graph, measured in self._measured_layers():
@@ -266,6 +302,8 @@ def _search(measured: Measured) -> dict[str, Any]:
     return {name: measured.figures[name] for name in SEARCH}
 
 
-def _k(point: Point) -> int | None:
-    """Neighbours that were asked for; of another data set no graphs are made."""
+def _k(point: Point, stage: LayerMeasure | TransferMeasure | None = None) -> int | None:
+    """Neighbours that were asked for; of another data set no graphs are made. A probe reads none: it has its own k."""
+    if isinstance(stage, TransferMeasure):
+        return stage.metric.n_neighbors
     return None if point.dataset else point.k

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -225,6 +224,10 @@ class TrainStage(Stage):
                 return encoder, None
             return encoder, self.method.objective(encoder, len(self.images.dataset.class_names))
 
+    def look_at(self, store: Store, checkpoint: Checkpoint) -> None:
+        """Compares every byte of that checkpoint, if it is there; a damaged one counts as missing from then on."""
+        store.find(self.spec, checkpoint.entry, in_full=True)
+
     def load(self, store: Store, checkpoint: Checkpoint) -> Encoder:
         """The encoder with the weights of that checkpoint."""
         from rra_cli.training.checkpoint import load_encoder
@@ -267,8 +270,10 @@ class TrainStage(Stage):
             return checkpoint.epoch
         artifact = store.find(self.spec, checkpoint.entry)
         assert artifact is not None, f"{checkpoint.entry} was ensured before it is read"
-        epoch: int = json.loads(artifact.read_bytes("checkpoint.json"))["epoch"]
-        return epoch
+        told = artifact.read_json("checkpoint.json")
+        if not isinstance(told, dict) or type(told.get("epoch")) is not int:
+            raise artifact.strange("checkpoint.json", ValueError("it names no epoch"))
+        return int(told["epoch"])
 
 
 def epoch_entry(epoch: int) -> str:

@@ -21,6 +21,10 @@ class Source(Protocol):
     @property
     def n_features(self) -> int: ...
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample after pooling, before it is flattened."""
+
     def open(self, store: Store) -> tuple[NDArray[np.floating], str]:
         """`(n, features)`, and the reason why they cannot be searched ("" when they can)."""
 

@@ -130,7 +130,8 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_numbers() -> None:
         (changed(store=3), "store: expected a mapping, got 3"),
         (
             changed(pooling={"xyz": {}}),
-            "pooling: there is no 'xyz'; known: avg2, avg4, avg8, avg_global, cls, last, max2, max4, max8, max_global, mean, none",
+            "pooling: there is no 'xyz'; known: avg2, avg4, avg8, avg_global, cls, last, "
+            "max2, max4, max8, max_global, mean, none",
         ),
         (
             changed(pooling=[]),

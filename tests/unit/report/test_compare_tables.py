@@ -67,3 +67,6 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "runs.csv").write_text("run\n")
     check_folder(tmp_path)
+    (tmp_path / "plots").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="plots is a link, behind which nothing is written"):
+        check_folder(tmp_path)

@@ -104,8 +104,9 @@ def test_lines_are_told_apart_without_colour(make_run: MakeRun) -> None:
         ({"checkpoints": [("epoch_0000", 0), ("last", 10)]}, 1, 4),  # few checkpoints: a line each
         ({"checkpoints": [(f"epoch_{e:04d}", e) for e in range(5)]}, 1, 2),  # many: the latest only
         ({"checkpoints": [("epoch_0010", 10), ("last", 10)]}, 1, 2),  # two names of the same weights: one line
-        ({"variants": [("none", 1), ("avg", 2)]}, 1, 4),
-        ({"variants": [("none", 1), ("avg", 2), ("avg", 0), ("max", 2)]}, 2, 8),  # too many for one panel
+        ({"variants": [("none", 1), ("cls", 1)]}, 1, 4),
+        ({"variants": [("none", 1), ("cls", 1), ("last", 1), ("mean", 1)]}, 2, 8),  # too many for one panel
+        ({"variants": [("none", 1), ("avg", 2), ("avg", 0), ("max", 2)]}, 1, 2),  # windows have figures of their own
     ],
 )
 def test_which_lines_there_are(make_run: MakeRun, settings: dict[str, Any], panels: int, lines: int) -> None:

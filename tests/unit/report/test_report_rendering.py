@@ -47,7 +47,8 @@ def names(paths: list[Path]) -> set[str]:
 def test_render_writes_every_plot_twice_and_a_report(make_run: MakeRun) -> None:
     run = make_run(**SMALL)
     paths = render(run)
-    plots = {"id_curve", "nncs_curve", "nnls_test", "mu_distribution_test", "twonn_fit_test", "training_curves"}
+    plots = {"id_curve", "nncs_curve", "nnls_test", "nnls_along", "mu_distribution_test", "twonn_fit_test"}
+    plots |= {"training_curves"}
     assert names(paths) == {f"{plot}.{kind}" for plot in plots for kind in ("png", "svg")} | {"report.html"}
     assert all(path.is_file() and path.is_relative_to(run) for path in paths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, 
 from rra_cli.core.artifact import ArtifactGoneError
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.store import Store
-from rra_cli.data.augment import Augment, NoAugment
+from rra_cli.data.augment import Augment, Drawn, NoAugment
 from rra_cli.data.digits import Digits
 from rra_cli.errors import UserError
 from rra_cli.methods.simclr import SimCLR
@@ -54,8 +55,11 @@ class Noise(Augment):
 
     name: ClassVar[str] = "noise"
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator, view: int = 0) -> torch.Tensor:
-        return (images + 0.1 * torch.rand(images.shape, generator=generator)).clamp(0, 1)
+    def draw(self, shape: Sequence[int], generator: torch.Generator) -> Drawn:
+        return {"noise": torch.rand(tuple(shape), generator=generator)}
+
+    def change(self, images: torch.Tensor, drawn: Drawn, view: int = 0) -> torch.Tensor:
+        return (images + 0.1 * drawn["noise"]).clamp(0, 1)
 
 
 @pytest.fixture

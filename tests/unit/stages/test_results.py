@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rra_cli.core.artifact import StoreError
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.metrics.estimate import Estimate
@@ -61,3 +62,17 @@ def test_values_by_sample_are_kept_on_request_only() -> None:
 def test_an_array_that_needs_a_pickle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
         results.save(tmp_path, [Measured({}, {"classes": np.array([{}, None], dtype=object)})])
+
+
+@pytest.mark.parametrize("forged", ["[]", '{"figures": 3}', '{"figures": [{}], "arrays": {"x": [7]}}', "[" * 5000])
+def test_a_forged_result_is_named(tmp_path: Path, forged: str) -> None:
+    """Whoever can write into a store can write checksums, too."""
+    store, spec = Store(tmp_path), Spec("measure", 1, {"metric": "x"})
+    with store.claim(spec) as work:
+        out = work.path / "result"
+        out.mkdir()
+        (out / results.RESULT).write_text(forged)
+        np.save(out / "x.npy", np.zeros((1, 2)))
+        artifact = work.publish(out.name)
+    with pytest.raises(StoreError, match=r"result\.json is not what rra writes"):
+        results.load(artifact)

@@ -342,6 +342,20 @@ def test_a_layer_that_is_not_finite_has_its_reason(base: Experiment, monkeypatch
     assert any("no value, train: 1 of 120 rows" in told for told in watcher.told)
 
 
+def test_the_k_of_a_probes_row_is_its_own(base: Experiment) -> None:
+    """The graph's (5) is that of the layer, and of metrics that read graphs: the control."""
+    metrics = {
+        "knn_probe": KNNProbe(k=7),
+        "one_nn_probe": OneNNProbe(),
+        "logistic_probe": LogisticProbe(),
+        "nncs": NNCS(),
+    }
+    tables, _ = run(replace(base, metrics=MetricSet(metrics, per_sample=True)))
+    found = {(row["metric"], row["k"]) for row in rows(tables / "metrics.csv")}
+    assert found == {("knn_probe", "7"), ("one_nn_probe", "1"), ("logistic_probe", ""), ("nncs", "5")}
+    assert {row["k"] for row in rows(tables / "layers.csv")} == {"5"}
+
+
 # Other data sets
 
 
@@ -353,8 +367,8 @@ def test_the_same_data_set_as_another_has_the_same_values(base: Experiment) -> N
     again = [row for row in found if row["dataset"] == "again"]
     layer = lay_out(base).training.fresh_encoder().representation  # type: ignore[union-attr]
     assert [(row["metric"], row["layer"], row["k"]) for row in again] == [
-        ("knn_probe", layer, ""),
-        ("one_nn_probe", layer, ""),
+        ("one_nn_probe", layer, "1"),
+        ("knn_probe", layer, "5"),
     ]
     own = {row["metric"]: row for row in found if row["dataset"] == "" and row["layer"] == layer}
     for row in again:
@@ -362,7 +376,7 @@ def test_the_same_data_set_as_another_has_the_same_values(base: Experiment) -> N
             assert row[name] == own[row["metric"]][name]
     layers = rows(tables / "layers.csv")
     assert [row["dataset"] for row in layers][-1] == "again"
-    assert layers[-1]["one_nn_probe"] == again[1]["value"]
+    assert layers[-1]["one_nn_probe"] == again[0]["value"]
     assert len([row for row in layers if row["dataset"]]) == 1
 
 
