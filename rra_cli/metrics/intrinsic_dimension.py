@@ -92,7 +92,7 @@ def twonn(
 
     Raises `InputError` for k < 2 and for parameters out of range.
     """
-    _check(fit, unbiased, discard)
+    check_fit(fit, unbiased, discard)
     if graph.k < 2:
         raise InputError(f"TwoNN needs the two nearest neighbours, but the graph has k = {graph.k}", "use k >= 2")
     r1, r2 = (np.array(graph.distances[:, column], np.float64) for column in (0, 1))
@@ -132,7 +132,8 @@ def _why_undefined(log_mu: NDArray[np.float64], fitted: NDArray[np.float64], row
     return ""
 
 
-def _check(fit: str, unbiased: bool, discard: float) -> None:
+def check_fit(fit: str, unbiased: bool, discard: float) -> None:
+    """Raises `InputError` for parameters of a fit that do not exist or do not go together."""
     if fit not in get_args(Fit):
         raise InputError(f"fit is {fit!r}; it must be one of {', '.join(get_args(Fit))}")
     if unbiased and fit != "mle":
@@ -161,7 +162,7 @@ class TwoNN(LayerMetric):
     drop_ties: bool = identity(False)
 
     def __post_init__(self) -> None:
-        _check(self.fit, self.unbiased, self.discard)
+        check_fit(self.fit, self.unbiased, self.discard)
 
     def measure(self, layer: LayerData) -> Estimate:
         return twonn(
