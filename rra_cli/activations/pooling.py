@@ -33,7 +33,7 @@ NAMES = (
     *(f"{pool}{window}" for pool in SPATIAL for window in (2, 4, 8, "_global")),
     *TOKENS,
 )
-_WINDOW = re.compile(r"(avg|max)(_global|[0-9]{1,5})")
+_WINDOW = re.compile(r"(avg|max)(_global|[1-9][0-9]{0,4})")
 _BLOCK_BYTES = 64 << 20
 
 

@@ -1,8 +1,8 @@
 """Means and maxima of maps over square windows that do not overlap, on torch tensors and numpy arrays alike.
 
 A window of twice the side is made of four of half the side: sums are added two by two, rows before columns. That is one
-order of additions for torch and numpy, for a batch and for a whole file, so all give the same last bit, and a mean of
-means over windows of a power of two is the mean over their union to the last bit, too.
+order of additions for torch and numpy, for a batch and for a whole file, so all give the same last bit. In float32 or
+wider, where windows fill the map, a mean of their means is the mean over their union to the last bit, too.
 """
 
 from __future__ import annotations

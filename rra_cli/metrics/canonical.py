@@ -29,6 +29,8 @@ Summary = Literal["mean", "mean_square"]
 ShareOf = Literal["variance", "singular_values"]
 # Up to so many correlations are singular values.
 EXACT_SVD = 512
+# Relative singular values below this are rounding of the products that bases are made from.
+SMALLEST = 1e-6
 # Bases above this go to the workshop's folder, where it has one.
 IN_MEMORY = 1 << 26
 
@@ -68,12 +70,13 @@ def cca_pairs(
     In [0, 1], symmetric, 1 for layers that are invertible linear maps of one another (and then only: with fewer
     dimensions than the other, where one lies within the other). The mean is over the min(p, q) correlations, p and q
     the layers' ranks: `mean_square` is R^2_CCA and `mean` rho_CCA of Kornblith et al. 2019. tolerance: singular values
-    at most this times the largest are rounding. chance: `mean_square_chance` and `mean_chance`. A layer of rank n - 1
-    holds every other, so that value and chance are 1: CCA says nothing with fewer samples than features. std_error is
-    not known.
+    at most this times the largest are rounding, 1e-6 at least (1e-3 for what was stored as float16). chance:
+    `mean_square_chance` and `mean_chance`. A layer of rank n - 1 holds every other, so that value and chance are 1: CCA
+    says nothing with fewer samples than features. std_error is not known.
 
-    Without a value where a layer's samples coincide, or min(n, d) exceeds 6144. Takes 0.3 GB for each of two bases of
-    the largest rank and 1.6 GB for a decomposition. Raises `InputError` for layers of different samples.
+    Without a value where a layer's samples coincide, or min(n, d) exceeds 6144. Takes 1.6 GB for a decomposition, and 8
+    n rank bytes a layer for its basis: in the workshop's folder where there is one, else in memory. Raises `InputError`
+    for layers of different samples.
     """
     _check(summary, 0.5, tolerance)
 
@@ -185,8 +188,9 @@ def _check(summary: str, share: float, tolerance: float) -> None:
         raise InputError(f"summary is {summary!r}; it must be one of {', '.join(get_args(Summary))}")
     if not 0.0 < share < 1.0:
         raise InputError(f"share is {share}; it must lie between 0 and 1", "cca keeps all directions")
-    if not 0.0 < tolerance < 1.0:
-        raise InputError(f"tolerance is {tolerance}; it is a fraction of the largest singular value, between 0 and 1")
+    if not SMALLEST <= tolerance < 1.0:
+        allowed = f"a fraction of the largest singular value, from {SMALLEST:g} to 1"
+        raise InputError(f"tolerance is {tolerance}; it must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,7 @@ class CCA(LayerPairMetric):
     """
 
     name: ClassVar[str] = "cca"
+    version: ClassVar[int] = 2
     inputs: ClassVar[frozenset[Input]] = frozenset({"activations"})
     unit: ClassVar[str] = "correlation"
     low: ClassVar[float | None] = 0.0

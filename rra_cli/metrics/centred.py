@@ -25,7 +25,8 @@ ROUNDING = 1e-13
 class Centred:
     """Rows x `(n, d)` minus their mean; read in blocks, never copied as a whole.
 
-    Sums are in float64 and blocks depend on the shape alone, so that equal data give equal bits on every machine.
+    Sums are in float64 and blocks depend on the shape alone, not on the memory that is free. The last bits of products
+    are those of the linear algebra library and its threads.
     """
 
     x: NDArray[np.floating]

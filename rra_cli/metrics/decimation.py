@@ -30,7 +30,7 @@ def halvings(n: int, smallest: int) -> list[int]:
 
 
 def blocks_of(n: int, count: int, seed: int) -> list[NDArray[np.int64]]:
-    """`count` disjoint random blocks of n // count of the samples, ascending within a block; the same halves on."""
+    """`count` disjoint random blocks of n // count of the samples, ascending within a block: parts of one order."""
     order = np.random.RandomState(seed).permutation(n)  # its stream is frozen for good (NEP 19)
     size = n // count
     return [np.sort(order[start * size : (start + 1) * size]) for start in range(count)]
@@ -50,7 +50,7 @@ def decimation(
     """TwoNN of all N samples, and of disjoint random blocks of N / 2, N / 4, .. of them: a scale curve.
 
     graph: of the layer, k >= 2. activations: `(N, features)`, the same samples. fit, unbiased, discard: as `twonn`.
-    smallest: samples that a block has at least. seed: of the blocks, which are nested halves. search: the graph of two
+    smallest: samples that a block has at least. seed: of the order that blocks are cut from. search: the graph of two
     neighbours of a block.
 
     The value is that of all samples, as are std_error and n_used; where the curve still rises towards N, it is a lower

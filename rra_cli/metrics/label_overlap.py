@@ -45,7 +45,8 @@ def label_overlap(
     if not np.isfinite(values).all():
         raise InputError(f"labels must be finite; {np.count_nonzero(~np.isfinite(values))} of {len(values)} are not")
     n, spread = len(values), float(values.std())
-    reason = collapsed(graph) or ("" if spread > 0 else f"the attribute is the same for all {n} samples")
+    # Not by the spread: that of equal values is rounding, not 0.
+    reason = collapsed(graph) or ("" if np.ptp(values) > 0 else f"the attribute is the same for all {n} samples")
     if reason:
         return undefined(reason)
     by_sample = np.empty(n)
@@ -105,6 +106,7 @@ class LabelOverlap(LayerMetric):
     """
 
     name: ClassVar[str] = "label_overlap"
+    version: ClassVar[int] = 2
     inputs: ClassVar[frozenset[Input]] = frozenset({"graph", "labels"})
     unit: ClassVar[str] = "fraction of neighbours, or of the difference by chance"
     low: ClassVar[float | None] = 0.0

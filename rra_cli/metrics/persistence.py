@@ -83,7 +83,7 @@ def persistence_pairs(graphs: Sequence[NeighborGraph], *, count: Count = "alive"
 
     per_sample: `(n,)`. std_error: sd / sqrt(n), as if samples were independent. chance of `alive`, for unrelated
     graphs: (k / (N - 1))^(b - a), exact; of `runs` the same mixed difference of it. Without a value where a layer
-    between them has collapsed. Takes 4 layers^2 n bytes, `runs` 20. Raises `InputError` for graphs that cannot be
+    between them has collapsed. Takes 8 layers^2 n bytes, `runs` 24. Raises `InputError` for graphs that cannot be
     compared.
     """
     _check(count)

@@ -84,13 +84,17 @@ def principal(
 def kept(spectrum: NDArray[np.float64], total: float, share: float, tolerance: float, *, of_roots: bool = False) -> int:
     """How many of the descending variances hold `share` of their total (of_roots: of their roots'), at least one.
 
-    Never those of a root below tolerance times the largest. total: of all of them, also of those that are not given.
+    Never those of a root up to tolerance times the largest; with share = 1 all others, however little they hold. total:
+    of all of them, also of those that are not given.
     """
+    sizable = max(1, int(np.count_nonzero(spectrum > tolerance**2 * spectrum[0])))
+    if share >= 1.0:
+        return sizable
     sizes = np.sqrt(spectrum) if of_roots else spectrum
     whole = float(sizes.sum()) if of_roots else total
     reached = np.cumsum(sizes) >= share * whole * (1.0 - 1e-12)
     enough = int(np.argmax(reached)) + 1 if reached.any() else len(spectrum)
-    return max(1, min(enough, int(np.count_nonzero(spectrum > tolerance**2 * spectrum[0]))))
+    return min(enough, sizable)
 
 
 def _exact(layer: Centred, share: float, of_roots: bool, tolerance: float, path: Path | None) -> Principal:

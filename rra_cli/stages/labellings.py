@@ -142,5 +142,7 @@ def typed(texts: list[str], what: str) -> NDArray[Any]:
     if not np.isfinite(numbers).all():
         raise UserError(f"{what} holds a number that is not finite", "give every sample a value")
     if all(text.lstrip("+-").isdecimal() for text in texts):
-        return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+        # As whole numbers: as floats, long ids of different things would be one.
+        codes = {number: code for code, number in enumerate(sorted({int(text) for text in texts}))}
+        return np.array([codes[int(text)] for text in texts], np.int64)
     return numbers

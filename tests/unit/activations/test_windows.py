@@ -184,7 +184,7 @@ def test_names_of_poolings() -> None:
         assert Pooling.named(name).title == name
     assert Pooling.named("avg_global") == Pooling("avg", 0)
     assert Pooling.named("max16") == Pooling("max", 16)
-    for name in ("avg", "avg_2", "av2", "avg2x", "", "mean2", "median"):
+    for name in ("avg", "avg_2", "av2", "avg2x", "avg0", "max02", "", "mean2", "median"):
         with pytest.raises(ValueError, match=rf"there is no pooling '{name}'; known: none, avg2, avg4, avg8, avg_glo"):
             Pooling.named(name)
     for scale in (1, 3, 6, -2):

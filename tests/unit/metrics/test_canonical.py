@@ -123,6 +123,16 @@ def test_directions_of_little_variance_keep_their_digits() -> None:
     assert float(cca(np.hstack([x, x[:, :1] * (1 + 1e-9)]), y)) == pytest.approx(by_qr(x, y).mean(), rel=1e-7)
 
 
+def test_a_small_direction_counts_however_many_large_ones_there_are() -> None:
+    """199 of variance 1 and one of (1.2e-5)^2, less than a 1e-12th of all: above the tolerance, so one of the 200."""
+    rng = RNG(11)
+    x = rng.normal(size=(400, 200))
+    x = np.linalg.qr(x - x.mean(axis=0))[0] * np.append(np.ones(199), 1.2e-5)
+    assert principal(Centred(x)).rank == 200
+    assert principal(Centred(x), tolerance=1e-4).rank == 199
+    assert principal(Centred(x), share=0.5).rank == 100
+
+
 @pytest.mark.parametrize(("n", "d"), [(90, 140), (140, 90)])
 def test_a_randomised_basis_holds_what_it_says(n: int, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orthonormal; the variance held is that of a projection, at least the share; hardly more directions than exact."""
@@ -182,6 +192,7 @@ def test_collapsed_layers_and_bad_parameters() -> None:
         (lambda: svcca(x, y, share=1.0), "between 0 and 1"),
         (lambda: svcca_pairs([x, y], share_of="roots"), "variance, singular_values"),
         (lambda: cca_pairs([x, y], tolerance=0.0), "tolerance"),
+        (lambda: cca_pairs([x, y], tolerance=1e-9), "from 1e-06 to 1"),
         (lambda: cca(x, y[:-1]), "same samples"),
     ):
         with pytest.raises(InputError, match=match):

@@ -58,7 +58,10 @@ def test_all_pairs_in_n_log_n() -> None:
 
 def test_what_has_no_value_or_does_not_fit() -> None:
     graph = random_graph(20, 3, 0)
-    assert "same for all 20" in label_overlap(graph, np.full(20, 0.5)).reason
+    for value in (0.5, 0.1, 0.7, -1 / 3):  # the standard deviation of 20 times 0.1 is not 0
+        for quantity in ("within", "difference"):
+            found = label_overlap(graph, np.full(20, value), quantity=quantity)  # type: ignore[arg-type]
+            assert "same for all 20" in found.reason
     with pytest.raises(InputError, match=r"\(20,\)"):
         label_overlap(graph, np.zeros(19))
     with pytest.raises(InputError, match="1 of 20 are not"):

@@ -78,6 +78,12 @@ def test_a_column_of_a_file(tmp_path: Path) -> None:
     assert labels_of(LabelOverlap("parity", file=str(moved)), data).identity != before
 
 
+def test_long_whole_numbers_stay_apart() -> None:
+    """Beyond 2^53 neighbouring whole numbers are one float."""
+    texts = ["9007199254740993", "9007199254740992", "+7", "7", "-1", "1" + 30 * "0"]
+    assert typed(texts, "column id").tolist() == [3, 2, 1, 1, 0, 4]
+
+
 def test_a_column_split_tells_train_from_test(tmp_path: Path) -> None:
     path = table(tmp_path, "sample_id,split,mood\n0,train,good\n0,test,bad\n1,test,good\n")
     assert read_column(path, "mood", "train") == {0: "good"}
