@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.metrics.centred import Centred
 from rra_cli.metrics.estimate import Estimate, collapsed, undefined
 from rra_cli.metrics.metric import PLAIN, Input, LayerData, LayerPairMetric, Workshop
 from rra_cli.neighbors.graph import NeighborGraph
@@ -29,7 +30,8 @@ def imbalance_pairs(
     value where all samples of a layer coincide. Raises `InputError` for graphs and layers that do not fit.
     """
     n, found = len(graphs[0]) if graphs else 0, dict[tuple[int, int], Estimate]()
-    reasons = [collapsed(graph) for graph in graphs]
+    # A graph of one neighbour cannot tell a collapsed layer from one of pairs of duplicates.
+    reasons = [collapsed(graph) and Centred(x).collapsed for graph, x in zip(graphs, layers, strict=True)]
     for a, b in product(range(len(graphs)), repeat=2):
         if reasons[a] or reasons[b]:
             found[a, b] = undefined(reasons[a] or reasons[b])

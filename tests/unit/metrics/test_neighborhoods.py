@@ -222,4 +222,12 @@ def test_imbalance_is_that_of_sorted_distances_and_has_a_direction() -> None:
     assert float(found[0, 1]) < 0.15 < 0.3 < float(found[1, 0])
     assert float(found[0, 2]) == pytest.approx(1.0, abs=4 * found[0, 2].std_error)
     flat = NeighborGraph(graph_of(x, 3).indices, np.zeros((150, 3)), 1.0, 150)
-    assert "collapsed" in imbalance_pairs([graph_of(x, 3), flat], [x, x])[0, 1].reason
+    assert "collapsed" in imbalance_pairs([graph_of(x, 3), flat], [x, np.ones((150, 2))])[0, 1].reason
+
+
+def test_imbalance_of_pairs_of_duplicates_has_a_value() -> None:
+    """Every sample has a twin at distance 0: with one neighbour that is no collapsed layer."""
+    twins, other = np.repeat(RNG(8).normal(size=(20, 3)), 2, axis=0), RNG(9).normal(size=(40, 3))
+    found = imbalance_pairs([graph_of(twins, 1), graph_of(other, 1)], [twins, other])
+    assert float(found[0, 1]) == pytest.approx(brute_imbalance(twins, other), rel=1e-12)
+    assert float(found[0, 0]) == pytest.approx(2 / 40)
