@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from killing import Quiet, experiment
@@ -52,8 +53,8 @@ def shared_experiment(root: Path, store: str, shards: int) -> Experiment:
 
 
 def run(root: Path, name: str, store: str = "store", shards: int = SHARDS) -> None:
-    pipeline.render = lambda *args, **kwargs: []  # type: ignore[assignment]
-    pipeline.run(shared_experiment(root, store, shards), root / name, Quiet(), config={"name": name})
+    with patch.object(pipeline, "render", lambda *args, **kwargs: []):
+        pipeline.run(shared_experiment(root, store, shards), root / name, Quiet(), config={"name": name})
 
 
 def main(root: Path, name: str, hang: int) -> None:

@@ -18,6 +18,8 @@ import pytest
 from rra_cli.__main__ import main
 from rra_cli.cli.candidates import candidates
 
+pytestmark = pytest.mark.long
+
 # Seconds of work: a small net on some of the digits, two measured checkpoints.
 TINY = [
     "+experiment=quickstart", "model=mlp", "method.epochs=2", "method.milestones=[0,1]", "method.batch_size=32",

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+pytestmark = pytest.mark.long
+
 # The quick start's data and pipeline with a network of three layers, one epoch and one checkpoint, to be cheap.
 QUICK = [
     "+experiment=quickstart",

@@ -15,6 +15,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.long
+
 NAMES = (
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",

@@ -16,6 +16,8 @@ from rra_cli.config.compose import load
 from rra_cli.core.progress import Progress, silent
 from rra_cli.report.schema import metric_columns
 
+pytestmark = pytest.mark.long
+
 OVERRIDES = [
     "dataset=digits",
     "dataset.n_samples={train: 400, test: 200}",

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from sharing import SHARDS, N, run, write_layers
 
-from rra_cli import pipeline
 from rra_cli.core.store import Store
 from rra_cli.stages.shards import rows_of_shard
+
+pytestmark = pytest.mark.long
 
 SHARING = Path(__file__).with_name("sharing.py")
 RANGES = [rows_of_shard(N, SHARDS, shard) for shard in range(SHARDS)]
@@ -61,9 +62,8 @@ def together(root: Path, *processes: tuple[str, ...]) -> list[subprocess.Popen[s
     return started
 
 
-def assert_as_undisturbed(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_as_undisturbed(root: Path, name: str) -> None:
     """Graphs and tables are those of an unsharded run elsewhere; nothing else is left in the store."""
-    monkeypatch.setattr(pipeline, "render", pipeline.render)  # `run` replaces it
     run(root, "calm", store="calm-store", shards=1)
     for ours, theirs in (("store/graph", "calm-store/graph"), (f"{name}/tables", "calm/tables")):
         wanted = {p.relative_to(root / theirs): p.read_bytes() for p in (root / theirs).rglob("*") if p.is_file()}
@@ -75,7 +75,7 @@ def assert_as_undisturbed(root: Path, name: str, monkeypatch: pytest.MonkeyPatch
     assert not list((root / "store" / "graph_shard").iterdir())
 
 
-def test_two_processes_build_each_shard_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_build_each_shard_once(tmp_path: Path) -> None:
     write_layers(tmp_path)
     assert [ended(process) for process in together(tmp_path, ("one",), ("two",))] == [0, 0]
     found = searches(tmp_path)
@@ -85,10 +85,10 @@ def test_two_processes_build_each_shard_once(tmp_path: Path, monkeypatch: pytest
     by = [name for said, name, *_ in found if said == "begin"]
     assert {by.count("one"), by.count("two")} <= set(range(2 * SHARDS // 2 - 2, 2 * SHARDS // 2 + 3)), "shared out"
     assert {name for said, name, *_ in found[:2] if said == "begin"} == {"one", "two"}, "side by side"
-    assert_as_undisturbed(tmp_path, "two", monkeypatch)
+    assert_as_undisturbed(tmp_path, "two")
 
 
-def test_the_shard_of_a_killed_process_is_built_by_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shard_of_a_killed_process_is_built_by_the_other(tmp_path: Path) -> None:
     """kill -9 in the middle of its second shard; what it had finished is not built again."""
     write_layers(tmp_path)
     victim, other = together(tmp_path, ("victim", "--hang", "1"), ("other",))
@@ -105,12 +105,10 @@ def test_the_shard_of_a_killed_process_is_built_by_the_other(tmp_path: Path, mon
     assert sorted(done) == sorted(2 * RANGES)
     again = [search for search in searches(tmp_path) if search[0] == "begin" and search[2:] == hanging[2:]]
     assert again[:2] == [hanging, ("begin", "other", *hanging[2:])]
-    assert_as_undisturbed(tmp_path, "other", monkeypatch)
+    assert_as_undisturbed(tmp_path, "other")
 
 
-def test_the_shard_of_a_killed_process_is_built_by_the_next_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_shard_of_a_killed_process_is_built_by_the_next_run(tmp_path: Path) -> None:
     write_layers(tmp_path)
     (victim,) = together(tmp_path, ("victim", "--hang", "2"))
     until(lambda: sum(said == "begin" for said, *_ in searches(tmp_path)) == 3)
@@ -121,7 +119,7 @@ def test_the_shard_of_a_killed_process_is_built_by_the_next_run(
     run(tmp_path, "next")
     found = [search for search in searches(tmp_path) if search[1] == "victim"]
     assert len(found) == 5, "two shards and a begun one"
-    assert_as_undisturbed(tmp_path, "next", monkeypatch)
+    assert_as_undisturbed(tmp_path, "next")
 
 
 @pytest.mark.long

@@ -47,7 +47,7 @@ def test_each_view_passes_alone() -> None:
         ({"projector": ()}, r"projector is \[\]; expected at least 1 layer"),
         ({"off_diagonal": -0.1}, "off_diagonal is -0.1; it is a weight of at least 0"),
         ({"off_diagonal": float("nan")}, "off_diagonal is nan"),
-        ({"batch_size": 1}, "batch_size is 1; method=barlow_twins compares"),
+        ({"batch_size": 1}, "batch_size is 1, but method=barlow_twins compares"),
     ],
 )
 def test_impossible_fields_are_refused(fields: dict, message: str) -> None:

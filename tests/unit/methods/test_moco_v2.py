@@ -179,7 +179,7 @@ def test_weights_are_drawn_after_the_encoders() -> None:
         ({"queue": 100, "batch_size": 60, "symmetric": True}, "queue is 100, but 120 keys enter"),
         ({"queue": 100, "batch_size": 60, "accumulate": 2}, "queue is 100, but 120 keys enter"),
         ({"projector": ()}, "expected at least 1 layer"),
-        ({"batch_size": 1}, "batch_size is 1; method=moco_v2 compares"),
+        ({"batch_size": 1}, "batch_size is 1, but method=moco_v2 compares"),
     ],
 )
 def test_impossible_fields_are_refused(fields: dict, message: str) -> None:

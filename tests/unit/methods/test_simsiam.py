@@ -67,7 +67,7 @@ def test_projector_then_predictor() -> None:
     [
         ({"projector": ()}, r"projector is \[\]; expected at least 1 layer"),
         ({"predictor": 0}, "predictor is 0; its hidden layer has at least 1 unit"),
-        ({"batch_size": 1}, "batch_size is 1; method=simsiam compares"),
+        ({"batch_size": 1}, "batch_size is 1, but method=simsiam compares"),
     ],
 )
 def test_impossible_fields_are_refused(fields: dict, message: str) -> None:

@@ -124,7 +124,7 @@ def test_data_whose_every_class_has_one_sample_is_refused(method: Method) -> Non
         ({"margin": 0.0}, "margin is 0.0; it lies above 0 and at most at 2"),
         ({"margin": 2.5}, "margin is 2.5"),
         ({"margin": float("nan")}, "margin is nan"),
-        ({"batch_size": 1}, "batch_size is 1; method=triplet_"),
+        ({"batch_size": 1}, "batch_size is 1, but method=triplet_"),
     ],
 )
 def test_impossible_fields_are_refused(method: type[Method], fields: dict, message: str) -> None:

@@ -50,6 +50,7 @@ def test_every_rate_has_its_measurement(benchmark: ModuleType) -> None:
     assert {name for name in vars(costs) if name.isupper() and name != "TYPE_CHECKING"} == set(RATES)
 
 
+@pytest.mark.long
 def test_rates_are_measured(benchmark: ModuleType, tmp_path: Path) -> None:
     """On sizes that take no time. How fast this machine is is nobody's theorem; that it is within reason, is."""
     rates = [
