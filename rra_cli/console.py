@@ -87,9 +87,10 @@ def show_bug(error: BaseException) -> None:
     sys.stderr.write("This is a fault of rra, not of your input. Please report it with the lines above.\n")
 
 
-def show_interrupted() -> None:
-    """Ctrl-C: what is finished is kept."""
-    sys.stderr.write("interrupted; what is finished is kept: the same command again resumes it\n")
+def show_interrupted(interruption: KeyboardInterrupt) -> None:
+    """Ctrl-C: what is finished is kept, unless a note of it says what becomes of the rest."""
+    notes = getattr(interruption, "__notes__", ["what is finished is kept: the same command again resumes it"])
+    sys.stderr.write(f"interrupted; {printable('; '.join(notes))}\n")
 
 
 class _Silent:

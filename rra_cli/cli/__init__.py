@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rra_cli.console import show_interrupted
         from rra_cli.core.signals import exit_code
 
-        show_interrupted()
+        show_interrupted(error)
         return exit_code(error)
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would complain again when it flushes stdout at exit.

@@ -95,7 +95,7 @@ def _values(key: str, value: str, options: Mapping[str, Mapping[str, Any]], befo
         end = "" if done.startswith("[") else " "
         return [f"{done}{name}" for name in _matching(item, [f"{name}{end}" for name in options[key]])]
     if key == "hydra/launcher":
-        return _matching(value, ["basic ", "joblib "])
+        return _matching(value, ["basic ", "joblib ", "slurm "])
     if key in PATH_KEYS:
         return _paths(value, folders=True)
     parent, _, name = key.rpartition(".")

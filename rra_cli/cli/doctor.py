@@ -173,8 +173,8 @@ def slurm() -> Iterator[Finding]:
             yield Finding("ok", "SLURM", "none: jobs of a sweep run here, side by side with hydra/launcher=joblib")
         return
     try:
-        for partition in offer.partitions():
-            yield Finding("ok", "SLURM", str(partition))
+        for line in offer.described(offer.partitions()):
+            yield Finding("ok", "SLURM", line)
     except SlurmError as error:
         yield Finding("note", "SLURM", f"is installed, but does not answer: {error}", "ask who runs the cluster")
         return

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli.cli.hydra_call import call_hydra, hydra_errors, in_folder
 from rra_cli.config.experiment import Experiment, Runtime
+from rra_cli.config.overrides import launcher_fault
 from rra_cli.core.progress import Reporter
 from rra_cli.core.sweepdir import Sweep, SweepJob
-from rra_cli.errors import UserError
+from rra_cli.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from rra_cli.slurm.settings import Settings
@@ -73,6 +74,9 @@ def launch(sweep: Sweep, missing: Sequence[SweepJob], how: Launch, reporter: Rep
 
 def check_launch(how: Launch) -> None:
     """Raises `UserError` where the launcher's settings are wrong, before anything is written."""
+    faults = [launcher_fault(how.name, f"hydra.launcher.{name}") for name in how.fields]
+    if any(faults):
+        raise ConfigError([fault for fault in faults if fault is not None], "docs/sweeps.md lists the settings")
     if how.name == "slurm":
         _slurm_settings(how)
 

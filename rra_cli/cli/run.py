@@ -104,9 +104,10 @@ def main(arguments: Sequence[str]) -> int:
 
     if args.multirun:
         from rra_cli.cli.launchers import launch_of
-        from rra_cli.cli.sweep import excluded, lay_out
+        from rra_cli.cli.sweep import excluded, joining, lay_out
         from rra_cli.cli.sweep_run import run_sweep
 
+        checked = joining(checked, config)
         laid_out = lay_out(checked, args.config_dir, config, name, command)
         return run_sweep(laid_out, launch_of(config, experiment, checked.overrides, excluded(checked)))
     with hydra_errors():

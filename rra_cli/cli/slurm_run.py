@@ -54,12 +54,13 @@ def run_slurm(
             reporter.note(f"they go on by themselves: `rra status {sweep.path}` shows them, the same command waits")
             return frozenset(numbers)
         _wait(sweep, missing, reporter, progress)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         arrays = _arrays(sweep, numbers)
-        reporter.note(
-            f"the jobs go on in SLURM: `rra status {sweep.path}` shows them, the same command waits for them again, "
-            f"`scancel {' '.join(arrays)}` ends them"
-        )
+        if arrays:  # told as the last line of all
+            interruption.add_note(
+                f"the jobs go on in SLURM: `rra status {sweep.path}` shows them, the same command waits for them "
+                f"again, `scancel {' '.join(arrays)}` ends them"
+            )
         raise
     return frozenset()
 

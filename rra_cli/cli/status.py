@@ -136,7 +136,7 @@ def _lines(shown: Shown, states: Sequence[RunState]) -> list[str]:
     from rra_cli.cli.status_table import advice, command_of, details, summary
 
     lines = [summary(states)]
-    if shown.tasks is not None and not shown.tasks.asked:
+    if shown.tasks is not None and shown.tasks.given and not shown.tasks.asked:
         lines.append(_unasked(shown.tasks))
     if shown.sweep is not None:
         names = [f"job {job.number} ({job.name})" for job in shown.sweep.jobs]

@@ -33,7 +33,8 @@ URGENT: Sequence[Seen] = ("running", "dead", "failed", "interrupted", "waiting",
 def sweep_table(sweep: Sweep, states: Sequence[RunState], most: int | None = None) -> Table:
     """A row for every job, or for the `most` urgent ones."""
     names = [f"{job.number} {job.name}" for job in sweep.jobs]
-    return _table(f"Sweep of {len(states)} jobs: {sweep.path.name}", names, states, most)
+    count = "1 job" if len(states) == 1 else f"{len(states)} jobs"
+    return _table(f"Sweep of {count}: {sweep.path.name}", names, states, most)
 
 
 def runs_table(states: Sequence[RunState], most: int | None = None) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -81,6 +82,14 @@ def options(config_dirs: Sequence[Path] = ()) -> dict[str, dict[str, Option]]:
             if name and group != "hydra" and not name.startswith(RECIPES):
                 found.setdefault(group, {}).setdefault(name, Option(group, name, path, _comment(path)))
     return found
+
+
+@cache
+def launchers() -> dict[str, tuple[str, ...]]:
+    """Our launchers of sweeps, and the fields of each."""
+    folder = own_folder() / "hydra" / "launcher"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    return {"basic": (), **{name: tuple(re.findall(r"^(\w+):", text, re.MULTILINE)) for name, text in texts.items()}}
 
 
 def entries(group: str) -> dict[str, Entry]:

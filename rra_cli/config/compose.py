@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rra_cli.config import catalog
 from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind, unknown_key
@@ -16,6 +17,9 @@ from rra_cli.config.growth import growth_faults
 from rra_cli.config.overrides import Checked, check, quote
 from rra_cli.config.safety import composed_faults, file_faults
 from rra_cli.errors import ConfigError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from hydra.errors import MissingConfigException
 
 CONFIG_NAME = "config"
 NO_CODE = "configurations set values; code comes with rra or an installed plug-in"
@@ -129,7 +133,7 @@ def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
     import yaml
     from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, MissingConfigException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
@@ -142,6 +146,8 @@ def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
             return loader.load_configuration(
                 CONFIG_NAME, [*search_path(folders), *overrides], RunMode.RUN, from_shell=False
             )
+        except MissingConfigException as error:
+            raise ConfigError([_missing(error)], HINT) from error
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError([hydra_message(error)], HINT) from error
         except (ValueError, TypeError, KeyError, AttributeError, AssertionError, RecursionError) as error:
@@ -149,6 +155,15 @@ def _load(overrides: Sequence[str], folders: Sequence[Path]) -> Any:
             if not folders:
                 raise
             raise ConfigError([f"a file of --config-dir is not understood: {hydra_message(error)}"], HINT) from error
+
+
+def _missing(error: MissingConfigException) -> str:
+    """What Hydra does not find; of a launcher, which there are, the nearest first."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if group != "hydra/launcher" or not error.options:
+        return hydra_message(error)
+    near = difflib.get_close_matches(name, error.options, n=len(error.options), cutoff=0.0)
+    return f"hydra/launcher: there is no {name!r}; there are {', '.join(near)}"
 
 
 def hydra_message(error: BaseException) -> str:

@@ -5,6 +5,7 @@ Hydra stops at the first fault; here every override is looked at on its own, so 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+from rra_cli.config import catalog
 from rra_cli.config.bind import KEYS
 from rra_cli.config.catalog import Option
 from rra_cli.config.describe import shown
@@ -25,6 +27,7 @@ PATH_KEYS = frozenset({"activations.path", "dataset.root", "store.root", "hydra.
 MOST_JOBS = 100_000
 
 _OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?P<equals>=)?(?P<value>.*)", re.DOTALL)
+_LAUNCHER = re.compile(r"\+{0,2}hydra/launcher=(\w+)")
 _QUOTED = re.compile(r"\s*(?:'.*'|\".*\"|null|(?:choice|glob|sort|shuffle)\(.*\))\s*", re.DOTALL)
 
 
@@ -70,7 +73,8 @@ class Checked:
 
 def check(raw: Sequence[str], options: Mapping[str, Mapping[str, Option]], *, sweep: bool) -> Checked:
     """All overrides of a command line, checked. sweep: whether several values mean several jobs."""
-    checker = _Checker(options, sweep)
+    named = [match[1] for text in raw if (match := _LAUNCHER.fullmatch(text))]
+    checker = _Checker(options, sweep, named[-1] if named else None)
     for text in raw:
         checker.add(text)
     keys = [_key(text) for text in checker.overrides]
@@ -102,12 +106,24 @@ def quote(text: str) -> str:
     return f"'{escaped}'"
 
 
+def launcher_fault(launcher: str, key: str) -> str | None:
+    """Why a key below `hydra.launcher` is no field of this launcher of ours; None where it is, or another's."""
+    head, _, rest = key.partition("hydra.launcher.")
+    name, fields = rest.split(".")[0], catalog.launchers().get(launcher)
+    if head or not name or name.startswith("_") or fields is None or name in fields:
+        return None
+    near = difflib.get_close_matches(name, fields, n=1)
+    others = [other for other, theirs in catalog.launchers().items() if name in theirs]
+    meant = f", did you mean {near[0]!r}?" if near else f", hydra/launcher={others[0]} has;" if others else ";"
+    return f"{key}: may not be set: {launcher} has no such field{meant} its fields: {', '.join(fields) or 'none'}"
+
+
 class _Checker:
-    def __init__(self, options: Mapping[str, Mapping[str, Option]], sweep: bool) -> None:
+    def __init__(self, options: Mapping[str, Mapping[str, Option]], sweep: bool, launcher: str | None) -> None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         self.parser = OverridesParser.create()
-        self.options, self.sweep = options, sweep
+        self.options, self.sweep, self.launcher = options, sweep, launcher
         self.overrides: list[str] = []
         self.faults: list[str] = []
         self.experiment: str | None = None
@@ -151,6 +167,8 @@ class _Checker:
             self.faults.append(f"{text}: {' '.join(str(error).split())}")
             return
         faults = [fault for single in values for fault in override_faults(key, single)]
+        if self.launcher is not None and (field := launcher_fault(self.launcher, key)) is not None:
+            faults = [field, *(fault for fault in faults if not fault.startswith(f"{key}: may not be set;"))]
         if not faults and parsed.is_sweep_override() and not self.sweep:
             faults = [f"{key}: several values ({value}) need `rra run -m`; as one list write [{value}]"]
         if not faults and parsed.is_sweep_override() and key.startswith("hydra"):

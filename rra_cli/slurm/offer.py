@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rra_cli.slurm.commands import SlurmError, call
@@ -23,13 +24,12 @@ class Partition:
     memory: str
     gres: str
 
-    def __str__(self) -> str:
-        named = f"partition {self.name}" + (" (default)" if self.is_default else "")
+    @property
+    def size(self) -> str:
+        """Its nodes and what each has."""
         gpus = [each.removeprefix("gpu:").split("(")[0] for each in self.gres.split(",") if each.startswith("gpu")]
         has = f", GPUs {', '.join(gpus)}" if gpus else ""
-        size = f"{self.nodes} node{'' if self.nodes == '1' else 's'} of {self.cpus} cores and {self._memory}{has}"
-        limit = "no time limit" if self.time == "infinite" else f"at most {self.time}"
-        return f"{named}: {size}, {limit}" + ("" if self.is_up else ", down")
+        return f"{self.nodes} node{'' if self.nodes == '1' else 's'} of {self.cpus} cores and {self._memory}{has}"
 
     @property
     def _memory(self) -> str:
@@ -40,6 +40,20 @@ class Partition:
 def partitions() -> list[Partition]:
     """The partitions that this user sees. Raises `SlurmError` where SLURM does not answer."""
     return parse_sinfo(call("sinfo", "--noheader", f"--format={_SINFO}", timeout=10.0))
+
+
+def described(found: Iterable[Partition]) -> list[str]:
+    """A line for every partition, with all kinds of its nodes."""
+    by_name: dict[str, list[Partition]] = {}
+    for each in found:
+        by_name.setdefault(each.name, []).append(each)
+    lines = []
+    for name, kinds in by_name.items():
+        first, between = kinds[0], ", " if len(kinds) == 1 else "; "
+        limit = "no time limit" if first.time == "infinite" else f"at most {first.time}"
+        parts = [*(kind.size for kind in kinds), limit, *([] if first.is_up else ["down"])]
+        lines.append(f"partition {name}{' (default)' if first.is_default else ''}: {between.join(parts)}")
+    return lines
 
 
 def parse_sinfo(text: str) -> list[Partition]:

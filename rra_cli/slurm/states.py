@@ -6,6 +6,8 @@ is beside the run folders.
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ from rra_cli.core.lease import Lease
 from rra_cli.core.reading import read_json
 from rra_cli.core.rundir import LEASE
 from rra_cli.core.runstate import RunState, Watcher
-from rra_cli.core.sweepdir import JOBS, Sweep
+from rra_cli.core.sweepdir import JOBS, Sweep, SweepJob
 from rra_cli.errors import UserError
 from rra_cli.slurm import queue
 from rra_cli.slurm.commands import SlurmError, available
@@ -26,6 +28,7 @@ from rra_cli.slurm.queue import REST, UNKNOWN, Key, Task
 from rra_cli.slurm.submission import FOLDER, Submission, latest, submitted
 
 SEEN = "seen.json"
+BACK = "on its way back into the queue"
 # Seconds between two questions to SLURM: at first, and at most, where nothing happens. Administrators ask for no less
 # than some seconds, and a sweep takes hours.
 ASK_EVERY = (2.0, 30.0)
@@ -37,6 +40,11 @@ _TODO: Mapping[str, str] = {
     "TIMEOUT": "raise hydra.launcher.time, or .signal if it had no time to save",
     "DEADLINE": "raise hydra.launcher.time",
 }
+# Without cgroups SLURM kills what needs too much memory, calls it FAILED with this code (squeue tells none), and says
+# why in the output alone.
+_KILLED = frozenset({"", "9:0", "0:9", "137:0"})
+_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom[-_]kill", re.IGNORECASE)
+LAST_WORDS = 4096  # bytes of an output in which that is looked for
 
 
 class Pace:
@@ -59,8 +67,8 @@ class Pace:
 class Tasks:
     """The array tasks of a sweep, as SLURM knew them when it was last asked.
 
-    by_job: by the numbers of the sweep's jobs. asked: whether SLURM could be asked; else they are as the launching
-    process saw them last. failed: why it could not, where it is here.
+    by_job: by the numbers of the sweep's jobs. given: whether any is SLURM's now. asked: whether SLURM could be asked;
+    else they are as the launching process saw them last. failed: why it could not, where it is here.
     """
 
     def __init__(self, sweep: Path) -> None:
@@ -68,7 +76,8 @@ class Tasks:
         self._found: dict[Key, Task] = {}
         self._absent: dict[Key, int] = {}  # looks at which it was not in the queue
         self._final: set[Key] = set()  # has ended, and has left the queue
-        self.asked, self.failed = False, ""
+        self._stays: set[int] = set()  # jobs that do not go back into the queue
+        self.given, self.asked, self.failed = False, False, ""
         self.by_job: dict[int, Task] = {}
 
     def look(self) -> bool:
@@ -83,7 +92,8 @@ class Tasks:
     def ask(self) -> dict[int, Task]:
         """Asks SLURM, where it is here. What it does not say is never raised."""
         jobs = latest(submitted(self._sweep))
-        self.asked, self.failed = False, ""
+        self._stays = {job for job, each in jobs.items() if "--no-requeue" in each.options}
+        self.given, self.asked, self.failed = bool(jobs), False, ""
         if jobs and available("squeue"):
             try:
                 for cluster in sorted({each.cluster or "" for each in jobs.values()}):
@@ -105,11 +115,22 @@ class Tasks:
     def together(self, sweep: Sweep, states: Sequence[RunState]) -> list[RunState]:
         """The states of all jobs of the sweep, in their order, with what SLURM says of them."""
         return [
-            merged(state, task, partial(sweep.outcome, job), f"{JOBS}/{job.number}.txt")
+            self._merged(sweep, job, state, task)
             if (task := self.by_job.get(job.number)) is not None and (self.asked or not task.works)
             else state  # of one that worked when it was last seen, its heartbeat tells more
             for job, state in zip(sweep.jobs, states, strict=True)
         ]
+
+    def _merged(self, sweep: Sweep, job: SweepJob, state: RunState, task: Task) -> RunState:
+        output = f"{JOBS}/{job.number}.txt"
+        return merged(
+            state,
+            task,
+            partial(sweep.outcome, job),
+            output,
+            lambda: "\n".join(_end_of_file(self._sweep / path) for path in (output, f"{FOLDER}/{task.job}.txt")),
+            comes_back=job.number not in self._stays,
+        )
 
     def write(self) -> None:
         """Leaves what was seen in the folder, for those who cannot ask SLURM."""
@@ -159,8 +180,20 @@ def tasks_of(sweep: Sweep) -> Tasks | None:
     return Tasks(sweep.path) if (sweep.path / FOLDER).is_dir() else None
 
 
-def merged(state: RunState, task: Task, word: Callable[[], object], output: str = "its output") -> RunState:
-    """A job by its folder and by SLURM. word: gives the word that it left of how this start of it ended, or None."""
+def merged(
+    state: RunState,
+    task: Task,
+    word: Callable[[], object],
+    output: str = "its output",
+    last_words: Callable[[], str] = str,
+    *,
+    comes_back: bool = True,
+) -> RunState:
+    """A job by its folder and by SLURM.
+
+    word: gives the word that it left of how this start of it ended, or None; output, last_words: as of `lost`;
+    comes_back: whether SLURM starts it again after it has saved.
+    """
     if state.state == "done":
         return state
     if task.waits:
@@ -170,25 +203,42 @@ def merged(state: RunState, task: Task, word: Callable[[], object], output: str 
     if task.works:
         if state.active:
             return replace(state, note=", ".join(part for part in (state.note, _on(task)) if part))
+        if task.state == "COMPLETING" and state.state == "interrupted" and comes_back:
+            # SLURM calls one that was cancelled the same, and tells them apart only some seconds later.
+            return replace(state, state="waiting", stage="", left=None, message=f"{BACK} ({task.job})")
         if task.state == "COMPLETING" or (state.state == "failed" and word() is not None):
             return state
         return replace(state, state="running", stage=f"starts {_on(task)}".strip(), message="", left=None, note="")
     if state.state in ("running", "waiting", "dead") and task.state != "COMPLETED":
         if state.active and _is_here(state.path):
             return state  # somebody else has started it
-        return replace(state, state="dead", left=None, message=lost(task, output))
+        return replace(state, state="dead", left=None, message=lost(task, output, last_words))
     if state.state == "interrupted" and task.state not in ("COMPLETED", "FAILED"):
         return replace(state, message=lost(task, output))
     return state
 
 
-def lost(task: Task, output: str) -> str:
-    """How a task ended that left no word, in a line: SLURM's own state first. output: where its last words may be."""
+def lost(task: Task, output: str, last_words: Callable[[], str] = str) -> str:
+    """How a task ended that left no word, in a line: SLURM's own state first. output: where its last words may be;
+    last_words: gives them.
+    """
     if task.state == UNKNOWN:
         return f"is not in SLURM's queue any more ({task.job}): cancelled before it began, or ended long ago"
+    if task.state == "FAILED" and task.code in _KILLED and _MEMORY.search(last_words()):
+        task = replace(task, state="OUT_OF_MEMORY")
     code = f", exit code {task.code.split(':')[0]}" if task.state == "FAILED" and task.code else ""
     todo = _TODO.get(task.state, f"see {output}" if task.state in ("FAILED", "BOOT_FAIL") else "")
     return f"SLURM: {task.state}{code} {_on(task)}".rstrip() + f" ({task.job})" + (f"; {todo}" if todo else "")
+
+
+def _end_of_file(path: Path) -> str:
+    """The last few kB of what a job or SLURM printed; nothing where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS))
+            return file.read(LAST_WORDS).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _is_here(run: Path) -> bool:

@@ -104,3 +104,11 @@ def test_a_file_that_ours_would_hide_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         check_folders([tmp_path / "none"])
+
+
+def test_a_launcher_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(["hydra/launcher=slrum"])
+    (fault,) = caught.value.faults
+    assert fault.startswith("hydra/launcher: there is no 'slrum'; there are slurm, ")
+    assert "joblib" in fault

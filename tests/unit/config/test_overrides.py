@@ -156,3 +156,28 @@ def test_an_unknown_option_among_swept_ones_is_a_fault() -> None:
 
 def test_hydra_is_not_swept() -> None:
     assert "one value is needed" in checked("hydra.verbose=true,false", sweep=True).faults[0]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "key", "words"),
+    [
+        ("slurm", "partion", "slurm has no such field, did you mean 'partition'? its fields: partition, account, "),
+        ("slurm", "n_jobs", "slurm has no such field, hydra/launcher=joblib has; its fields: partition, "),
+        ("joblib", "partition", "joblib has no such field, hydra/launcher=slurm has; its fields: n_jobs"),
+        ("joblib", "njobs", "joblib has no such field, did you mean 'n_jobs'? its fields: n_jobs"),
+        ("basic", "n_jobs", "basic has no such field, hydra/launcher=joblib has; its fields: none"),
+        ("slurm", "setup", "slurm has no such field; its fields: partition, "),
+    ],
+)
+def test_a_field_that_the_launcher_does_not_have(launcher: str, key: str, words: str) -> None:
+    texts = [f"hydra/launcher={launcher}", f"hydra.launcher.{key}=1"]
+    for typed in (texts, texts[::-1]):
+        (fault,) = checked(*typed, sweep=True).faults
+        assert fault.startswith(f"hydra.launcher.{key}: may not be set: {words}")
+
+
+def test_fields_of_our_launchers_and_of_anothers_pass() -> None:
+    for launcher, fields in catalog.launchers().items():
+        for field in fields:
+            assert checked(f"hydra/launcher={launcher}", f"hydra.launcher.{field}=1").faults == ()
+    assert checked("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=60").faults == ()

@@ -78,6 +78,15 @@ def test_the_same_command_waits_for_what_is_there_and_submits_the_rest(
     assert "--array=1 " in slurm.calls("sbatch")[1]
 
 
+def test_what_slurm_tidies_up_is_not_submitted_a_second_time(outputs: Path, slurm: Stand) -> None:
+    """It may be on its way back into the queue."""
+    slurm.says("sbatch", "12\n")
+    assert main([*SWEEP, "seed=range(2)", "hydra.launcher.wait=false"]) == 0
+    slurm.says("squeue", rows(outputs, {0: "COMPLETING", 1: "REQUEUED"}))
+    assert main([*SWEEP, "seed=range(2)", "hydra.launcher.wait=false"]) == 0
+    assert len(slurm.calls("sbatch")) == 1
+
+
 def test_it_returns_when_all_have_ended_and_names_what_was_lost(
     outputs: Path, slurm: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,9 +123,9 @@ def test_ctrl_c_ends_the_waiting_and_not_the_jobs(
 
     monkeypatch.setattr(states.Tasks, "look", look)
     assert main([*SWEEP, "seed=range(2)"]) == 130
-    err = capsys.readouterr().err
-    assert "the jobs go on in SLURM" in err
-    assert "`scancel 12` ends them" in err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("interrupted; the jobs go on in SLURM")
+    assert last.endswith("`scancel 12` ends them")
     assert not any("scancel" in call for call in slurm.calls("scancel"))
 
 
@@ -155,7 +164,7 @@ def test_what_slurm_refuses_is_told_in_a_line(
     err = capsys.readouterr().err
     assert words in err
     assert "rra doctor" in err
-    assert submitted(folder(outputs)) == [], "nothing is thought to be there"
+    assert not outputs.exists(), "nothing is thought to be there"
 
 
 def test_a_wrong_setting_is_refused_before_anything_is_written(

@@ -103,11 +103,12 @@ def test_doctor_tells_what_slurm_offers(slurm: Stand, monkeypatch: pytest.Monkey
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     slurm.says("sinfo", SINFO)
     said = [finding.found for finding in findings()]
-    assert said[0] == ("partition local (default): 1 node of 4 cores and 18.8 GiB, GPUs test:2, at most 1-00:00:00")
-    assert said[2] == "partition spare: 1 node of 4 cores and 18.8 GiB, at most 1:00:00"
-    assert said[3].startswith("accounting answers")
+    two = "1 node of 4 cores and 18.8 GiB, GPUs test:2; 1 node of 4 cores and 18.8 GiB"
+    assert said[0] == f"partition local (default): {two}; at most 1-00:00:00"
+    assert said[1] == "partition spare: 1 node of 4 cores and 18.8 GiB, at most 1:00:00"
+    assert said[2].startswith("accounting answers")
     slurm.fails("sacct", "Slurm accounting storage is disabled\n")
-    assert [finding.found for finding in findings()][3].startswith("no accounting")
+    assert [finding.found for finding in findings()][2].startswith("no accounting")
     slurm.fails("sinfo", "slurm_load_partitions: Unable to contact slurm controller (connect failure)\n")
     (finding,) = findings()
     assert finding.state == "note", "nothing that keeps experiments from running here"

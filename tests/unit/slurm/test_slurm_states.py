@@ -42,7 +42,9 @@ def seen(state: Seen, task: Task, *, word: bool = False) -> tuple[str, str]:
         ("interrupted", RUNNING, ("running", "starts on node1")),
         ("failed", RUNNING, ("running", "starts on node1")),  # of an earlier start
         ("running", RUNNING, ("running", "train")),
-        ("interrupted", ended("COMPLETING"), ("interrupted", "mine")),
+        ("interrupted", ended("COMPLETING"), ("waiting", "on its way back into the queue (12_3)")),
+        ("interrupted", Task("12_3", "REQUEUED"), ("waiting", "again in the queue (12_3)")),
+        ("dead", ended("COMPLETING"), ("dead", "mine")),
         ("done", PENDING, ("done", "mine")),
         ("done", ended("TIMEOUT"), ("done", "mine")),
         ("waiting", ended("CANCELLED", ""), ("dead", "SLURM: CANCELLED (12_3)")),
@@ -100,6 +102,35 @@ def test_the_sweep_as_slurm_tells(tmp_path: Path, slurm: Stand) -> None:
         ("dead", "SLURM: TIMEOUT on node1 (12_1); raise hydra.launcher.time, or .signal if it had no time to save"),
         ("waiting", ""),
     ]
+
+
+def test_one_that_is_not_requeued_is_interrupted_at_once(tmp_path: Path, slurm: Stand) -> None:
+    sweep = make(tmp_path)
+    record = sweep.path / ".slurm" / "1.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "options": ["--no-requeue"]}))
+    with pytest.raises(KeyboardInterrupt), RunDir.enter(sweep.folder(sweep.jobs[0]), {}):
+        raise KeyboardInterrupt
+    slurm.says("squeue", "12|0|COMPLETING|node1|mine|None\n")
+    assert shown(sweep)[0][0] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "said"),
+    [
+        (".jobs/0.txt", "9:0", "OUT_OF_MEMORY on node1 (12_0); raise hydra.launcher.memory"),
+        (".slurm/12_0.txt", "9:0", "OUT_OF_MEMORY on node1 (12_0); raise hydra.launcher.memory"),
+        (".jobs/0.txt", "1:0", "FAILED, exit code 1 on node1 (12_0); see .jobs/0.txt"),
+        (".jobs/1.txt", "9:0", "FAILED, exit code 9 on node1 (12_0); see .jobs/0.txt"),
+    ],
+)
+def test_out_of_memory_without_cgroups(where: str, code: str, said: str, tmp_path: Path, slurm: Stand) -> None:
+    """SLURM says FAILED alone, and why only where the job prints."""
+    sweep = make(tmp_path)
+    (sweep.path / where).parent.mkdir(exist_ok=True)
+    words = "slurmstepd: error: Step 12.0 exceeded memory limit (61876 > 51200), being killed\n"
+    (sweep.path / where).write_text("epoch 1\n" * 10_000 + words)
+    slurm.says("sacct", f"12_0|mine|FAILED|{code}|node1\n")
+    assert shown(sweep)[0] == ("dead", f"SLURM: {said}")
 
 
 def test_a_job_id_that_is_somebody_elses_now(tmp_path: Path, slurm: Stand) -> None:
