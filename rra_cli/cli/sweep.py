@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rra_cli.config.compose import composed
 from rra_cli.config.experiment import outputs_root
 from rra_cli.config.overrides import Checked
 from rra_cli.config.resolvers import job_folder
+from rra_cli.core import sweepdir
 from rra_cli.core.spec import canonical_json
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import ConfigError, UserError
@@ -53,6 +55,34 @@ def lay_out(checked: Checked, config_dirs: Sequence[Path], first: Any, name: str
     )
 
 
+def joining(checked: Checked, first: Any) -> Checked:
+    """The same sweep, told apart by what the jobs are told apart by that lie in the folder it was given, so that more
+    values join those that are there. Jobs that are there already, called in the same words, keep their folders.
+    """
+    with hydra_errors():
+        given = str(first.hydra.sweep.dir)
+        path = sweep_folder(given, "", "")
+        if not given or not sweepdir.is_sweep(path) or not _named_by_us(checked, first):
+            return checked
+    there = {job.folder: job for job in sweepdir.read(path).jobs}
+    asked = [SweepJob(0, _name(checked, texts), tuple(texts)) for texts in checked.jobs()]
+    if all(job.folder in there and computing(job) == computing(there[job.folder]) for job in asked):
+        return checked
+    keys = {key_of(text) for job in there.values() for text in job.differs} - checked.swept.keys()
+    more = {key_of(text): (text,) for text in checked.overrides if key_of(text) in keys}
+    return replace(checked, swept={**checked.swept, **more})
+
+
+def key_of(text: str) -> str:
+    """The key of an override."""
+    return text.lstrip("+~").partition("=")[0]
+
+
+def computing(job: SweepJob) -> list[str]:
+    """The overrides of what a job computes, not of how Hydra runs it, in order of their keys."""
+    return sorted((text for text in job.overrides if not key_of(text).startswith("hydra")), key=key_of)
+
+
 def sweep_folder(given: str, name: str, identity: str) -> Path:
     """The folder that was asked for, else the one that the same sweep always has."""
     if given:
@@ -77,15 +107,12 @@ def _identity(overrides: list[list[str]], differs: list[list[str]], config_dirs:
 
 def _folders(checked: Checked, overrides: list[list[str]], config_dirs: Sequence[Path], first: Any) -> list[str]:
     """The run folders of the jobs, relative to the sweep's, named as Hydra names them."""
-    from omegaconf import OmegaConf
-
-    sweep: Any = OmegaConf.to_container(first.hydra.sweep, resolve=False)
-    ours = sweep["subdir"] == SUBDIR and not any("override_dirname" in text for text in checked.overrides)
+    ours = _named_by_us(checked, first)
     names = []
     for number, texts in enumerate(overrides):
         if ours:
             # What Hydra's override_dirname is, without composing every job for it.
-            names.append(job_folder(",".join(sorted(checked.differing(texts)))))
+            names.append(_name(checked, texts))
         else:
             names.append(_composed_folder(checked, texts, number, config_dirs))
     shared = [name for name, count in Counter(names).items() if count > 1]
@@ -95,6 +122,18 @@ def _folders(checked: Checked, overrides: list[list[str]], config_dirs: Sequence
             "let hydra.sweep.subdir name what differs, or leave it out",
         )
     return names
+
+
+def _named_by_us(checked: Checked, first: Any) -> bool:
+    """Whether the user leaves the names of the jobs' folders to us."""
+    from omegaconf import OmegaConf
+
+    sweep: Any = OmegaConf.to_container(first.hydra.sweep, resolve=False)
+    return sweep["subdir"] == SUBDIR and not any("override_dirname" in text for text in checked.overrides)
+
+
+def _name(checked: Checked, texts: Sequence[str]) -> str:
+    return job_folder(",".join(sorted(checked.differing(texts))))
 
 
 def _composed_folder(checked: Checked, texts: Sequence[str], number: int, config_dirs: Sequence[Path]) -> str:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rra_cli.cli import job as jobs
-from rra_cli.cli.again import recorded
 from rra_cli.cli.launchers import Launch, Launched, check_launch, launch
 from rra_cli.cli.status_table import sweep_table
-from rra_cli.config.compose import composed
+from rra_cli.cli.sweep_check import Wanted, check_jobs
 from rra_cli.console import make_reporter, show
 from rra_cli.core import files, signals
 from rra_cli.core.lease import LeaseHeldError
+from rra_cli.core.progress import Reporter
 from rra_cli.core.runstate import RunState, Watcher
-from rra_cli.core.sweepdir import Sweep, SweepJob
+from rra_cli.core.sweepdir import JOBS, SWEEP, Sweep, SweepJob
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_RESUMABLE, EXIT_USER, UserError
 from rra_cli.slurm.states import look
+from rra_cli.slurm.submission import FOLDER as SLURM
 
 
 def run_sweep(laid_out: Sweep, how: Launch) -> int:
     """Runs what is missing and gives the exit code: 1 if any fault was ours, else 2 if any was the user's, else 75 if
     a job was interrupted, else 0.
 
-    `sweep.json` is written before the first job starts. Raises `UserError` where another process runs the sweep, and
-    `Interrupted` where a signal ended it.
+    `sweep.json` is written before the first job starts. Raises `UserError` where another process runs the sweep or the
+    folder is taken by another configuration, and `Interrupted` where a signal ended it.
     """
     reporter = make_reporter(how.runtime.progress)
     check_launch(how)
+    with _nothing_half_begun(laid_out.path):
+        return _run(laid_out, how, reporter)
+
+
+def _run(laid_out: Sweep, how: Launch, reporter: Reporter) -> int:
     files.make_folder(laid_out.path)
     lease = laid_out.lease()
     try:
@@ -39,8 +47,10 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
     watcher = Watcher()
     try:
         with signals.handled():
+            wanted = Wanted(laid_out)
+            check_jobs(laid_out, wanted)
             sweep = laid_out.write()
-            missing = [job for job in sweep.jobs if not _is_finished(sweep, job, watcher)]
+            missing = [job for job in sweep.jobs if not _is_finished(sweep, job, watcher, wanted)]
             for job in sweep.jobs:
                 sweep.forget(job)
             reporter.note(f"sweep folder: {sweep.path}")
@@ -65,6 +75,25 @@ def run_sweep(laid_out: Sweep, how: Launch) -> int:
     return next((code for code in (EXIT_BUG, EXIT_USER, EXIT_RESUMABLE) if code in codes), EXIT_OK)
 
 
+@contextmanager
+def _nothing_half_begun(folder: Path) -> Iterator[None]:
+    """Where the launcher refuses the jobs of a new sweep before any was started, what was made for it is removed."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except UserError:
+        # A record of an array that SLURM may have, or anything that a job wrote, stays.
+        begun = any(path.suffix != ".sh" for name in (JOBS, SLURM) for path in folder.glob(f"{name}/*"))
+        ours = {SWEEP, JOBS, SLURM}
+        if folder in made and folder.is_dir() and not begun and {path.name for path in folder.iterdir()} <= ours:
+            for name in ours:
+                files.remove(folder / name)
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
+        raise
+
+
 def _show(sweep: Sweep, watcher: Watcher) -> list[RunState]:
     """The table of all jobs, and the folder."""
     states = look(sweep, watcher)
@@ -83,16 +112,10 @@ def _code(sweep: Sweep, job: SweepJob, state: RunState) -> int:
     return EXIT_BUG if outcome is None else outcome.code
 
 
-def _is_finished(sweep: Sweep, job: SweepJob, watcher: Watcher) -> bool:
+def _is_finished(sweep: Sweep, job: SweepJob, watcher: Watcher, wanted: Wanted) -> bool:
     """Whether its run folder holds the finished run of what the job would compute now."""
     folder = sweep.folder(job)
     if watcher.look(folder).state != "done":
         return False
-    try:
-        if job.source is not None:
-            return jobs.finished(folder, recorded(Path(job.source), job.overrides).kept)
-        config, name = composed(job.overrides, [Path(path) for path in sweep.config_dirs])
-        plain = jobs.plain(jobs.without_hydra(config))
-        return jobs.finished(folder, jobs.recorded({"experiment": name, **plain}))
-    except (UserError, KeyError, TypeError):
-        return False  # the job says what is wrong
+    config = wanted(job)
+    return config is not None and jobs.finished(folder, config)

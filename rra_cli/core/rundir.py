@@ -11,7 +11,7 @@ import shlex
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -276,15 +276,27 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def config_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
+    """Where a configuration differs from the one in a run folder, a line each. `UserError` where that is unreadable."""
+    return list(differences(read_config(path), json.loads(canonical_json(config))))
+
+
+def in_one_line(found: Sequence[str], most: int = 3) -> str:
+    """The first differences, and how many more there are."""
+    return "; ".join(found[:most]) + (f"; and {len(found) - most} more" if len(found) > most else "")
+
+
 def _write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Writes the configuration, or compares it with the one that lies there."""
-    wanted = json.loads(canonical_json(config))
+    canonical_json(config)  # raises for what is no JSON
     if (path / CONFIG).exists():
-        found = list(differences(read_config(path), wanted))
+        found = config_differences(path, config)
         if found:
+            in_sweep = any((folder / "sweep.json").is_file() for folder in path.parents)
             raise UserError(
-                f"the run folder {path} holds a run with another configuration:\n  " + "\n  ".join(found[:20]),
-                "repeat that run's configuration to go on with it, or set hydra.run.dir to another folder",
+                f"the run folder {path} holds a run with another configuration: {in_one_line(found)}",
+                "repeat that run's configuration to go on with it, or set "
+                f"hydra.{'sweep' if in_sweep else 'run'}.dir to another folder",
             )
         return
     # The order of the person who wrote the options, not the alphabet's.

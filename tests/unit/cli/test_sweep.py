@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -123,6 +124,24 @@ def test_more_values_in_the_same_folder_join_those_that_are_there(
     assert [(job.number, job.folder) for job in jobs] == [(number, f"seed={number}") for number in range(4)]
 
 
+def test_a_single_value_joins_as_several_do(rra: Command, pipeline: FakePipeline, tmp_path: Path) -> None:
+    place = f"hydra.sweep.dir={tmp_path / 'mine'}"
+    assert rra(*QUICK, "seed=0,1", place) == 0
+    assert rra(*QUICK, "seed=2", place) == 0
+    assert rra(*QUICK, "seed=3", place) == 0
+    assert "Sweep of 1 job: mine" in rra.out
+    assert rra(*QUICK, "seed=4", "model=convnet_small,mlp", place) == 0, "another key is swept as well"
+    assert seeds(pipeline) == [0, 1, 2, 3, 4, 4]
+    names = [f"seed={seed}" for seed in range(4)] + [f"seed=4,model={name}" for name in ("convnet_small", "mlp")]
+    assert [job.folder for job in sweepdir.read(tmp_path / "mine").jobs] == names
+    before = (tmp_path / "mine" / "sweep.json").read_bytes()
+    assert rra(*QUICK, "seed=5", "method.epochs=7", place) == 2
+    assert "differs in more than what is swept: method.epochs: stored " in rra.err
+    assert (tmp_path / "mine" / "sweep.json").read_bytes() == before
+    assert rra(*QUICK, "seed=0,1", place) == 0
+    assert len(pipeline.runs) == 6, "those that are there are found by the same command"
+
+
 @pytest.mark.parametrize(
     ("faults", "code"),
     [
@@ -175,13 +194,26 @@ def test_another_sweep_does_not_write_over_the_runs_in_a_folder(
 ) -> None:
     arguments = [*QUICK, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep ä'}"]
     assert rra(*arguments) == 0
-    before = (tmp_path / "sweep ä" / "seed=0" / "config.yaml").read_bytes()
+    folder = tmp_path / "sweep ä"
     assert rra(*arguments) == 0
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = content()
     assert rra(*arguments, "method.epochs=2") == 2
-    assert rra.err.count("another configuration") == 2
-    assert rra.out.count("failed") == 2
-    assert (tmp_path / "sweep ä" / "seed=0" / "config.yaml").read_bytes() == before
-    assert states(tmp_path / "sweep ä") == {"seed=0": "done", "seed=1": "done"}
+    assert re.search(
+        r"/seed=0 is the folder of a job with another configuration: method.epochs: stored \d+, asked ", rra.err
+    )
+    assert "and 1 more folders of 2" in rra.err
+    assert "set another hydra.sweep.dir" in rra.err
+    assert content() == before, "not even sweep.json is written"
+    shutil.rmtree(folder / "seed=1")
+    before = content()
+    assert rra(*QUICK, "seed=1,2", "method.epochs=2", arguments[-1]) == 2
+    assert "/seed=1 is the folder of a job" in rra.err, "one that has no run yet counts as well"
+    assert content() == before
+    assert states(folder) == {"seed=0": "done"}
     assert rra(*arguments) == 0, "the runs that are there are as good as before"
 
 
@@ -339,6 +371,18 @@ def test_a_launcher_of_hydra_runs_the_same_jobs(
     pipeline.act = lambda *_: None
     assert rra(*arguments) == 0
     assert seeds(pipeline) == [0, 0, 1, 1, 1, 1], "those that are done end at once"
+
+
+def test_a_launcher_that_refuses_leaves_nothing_behind(rra: Command, pipeline: FakePipeline) -> None:
+    refused = [*QUICK, "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"]
+    assert rra(*refused) == 2
+    assert "n_jobs" in rra.err
+    assert not rra.outputs.exists()
+    assert rra(*QUICK, "seed=0,1") == 0
+    assert rra(*refused) == 0, "nothing is missing"
+    (rra.sweeps[0] / "seed=1" / "status.json").unlink()
+    assert rra(*refused) == 2
+    assert states(rra.sweeps[0]) == {"seed=0": "done"}, "what was there stays"
 
 
 def test_the_environment_is_left_as_it_was(rra: Command, pipeline: FakePipeline) -> None:

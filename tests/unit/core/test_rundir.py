@@ -82,10 +82,22 @@ def test_another_configuration_may_not_and_the_difference_is_shown(tmp_path: Pat
         RunDir.enter(tmp_path, other)
     assert "seed: stored 0, asked for 1" in caught.value.message
     assert "method.epochs: stored 3, asked for 4" in caught.value.message
+    assert "\n" not in caught.value.message, "tables show one line"
     assert "hydra.run.dir" in str(caught.value.hint)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     with RunDir.enter(tmp_path, CONFIG):
         pass  # the refusal left no lease behind
+
+
+def test_in_a_sweep_the_hint_is_about_the_sweeps_folder(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{}")
+    with RunDir.enter(tmp_path / "seed=0", CONFIG):
+        pass
+    many = {**CONFIG, **{f"key{number}": 0 for number in range(5)}}
+    with pytest.raises(UserError, match=r"key2: not stored, asked for 0; and 2 more\n") as caught:
+        RunDir.enter(tmp_path / "seed=0", many)
+    assert "hydra.sweep.dir" in str(caught.value.hint)
+    assert "hydra.run.dir" not in str(caught.value.hint)
 
 
 def test_an_unreadable_configuration_is_not_overwritten(tmp_path: Path) -> None:
