@@ -110,7 +110,7 @@ def test_out_of_time_cancelled_and_run_again(tmp_path: Path) -> None:
 @pytest.mark.stress
 def test_preempted_by_a_better_partition(tmp_path: Path) -> None:
     """With a grace time SLURM tells the processes, not the batch script: the job saves and gives its place away."""
-    what = [*TINY, "method.epochs=60", "seed=0,1"]
+    what = [*TINY, "method.epochs=300", "seed=0,1"]
     run = start(tmp_path, *what, *SLURM, "hydra.launcher.partition=spare")
     until(lambda: trains(tmp_path, 0, 3) or trains(tmp_path, 1, 3))
     cores = str(os.cpu_count())
