@@ -14,6 +14,7 @@ from small_files import published
 from rra_cli.core.fields import identity_of
 from rra_cli.data import cifar100
 from rra_cli.data.cifar100 import COARSE, FINE, Cifar100
+from rra_cli.data.cifar_files import read_batch
 from rra_cli.data.dataset import SPLITS, Split
 from rra_cli.data.torchvision_import import import_torchvision
 from rra_cli.errors import UserError
@@ -102,6 +103,16 @@ def test_a_pickle_that_is_not_the_official_one_is_never_opened(tmp_path: Path) -
     assert not (tmp_path / "trace").exists()
     pickle.loads(content)  # negative control: opened, it would have run
     assert (tmp_path / "trace").exists()
+
+
+def test_nothing_but_arrays_is_taken_from_a_pickle_even_of_the_right_checksum(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    batch = published(tmp_path, "cifar-100-python/test", pickle.dumps({**entry(5, 0), "more": Bomb(trace)}))
+    with pytest.raises(pickle.UnpicklingError, match="is no part of a data set"):
+        read_batch(tmp_path, batch, "fine_labels")
+    assert not trace.exists()
+    good = published(tmp_path, "cifar-100-python/train", pickle.dumps(entry(5, 0)))
+    assert (read_batch(tmp_path, good, "fine_labels")[0].reshape(5, -1) == entry(5, 0)["data"]).all(), "control"
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
