@@ -26,6 +26,7 @@ from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, Measureme
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
+from rra_cli.stages.study import Study, Target
 from rra_cli.stages.to_last import ToLast, last_of
 from rra_cli.stages.train import TrainStage
 from rra_cli.stages.transfer import TransferMeasure
@@ -48,8 +49,8 @@ class Layout:
     files. others: further data sets that the network is applied to, by their names in `transfer`. layers, pairs: the
     measurements. across: unpooled layers to pooled ones. to_last: every layer with itself at the last checkpoint.
     probes: train to test, of all data sets. compared: other engines beside them. shards: one of every graph, where no
-    more than that is asked for. labellings: of the samples, beside their classes. notes: what a person should know
-    before they start.
+    more than that is asked for. studies: what is asked beside metrics of layers. labellings: of the samples, beside
+    their classes. notes: what a person should know before they start.
     """
 
     experiment: Experiment
@@ -66,6 +67,7 @@ class Layout:
     probes: list[TransferMeasure] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     shards: list[ShardStage] = field(default_factory=list)
+    studies: list[Study] = field(default_factory=list)
     labellings: list[Labelling] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -75,21 +77,31 @@ class Layout:
         training = [] if self.training is None else [self.training]
         others = [stage for each in self.compared for stage in (*each.graphs, *each.measures)]
         own = [*self.captures, *self.graphs, *self.shards, *self._measurements]
-        return [*training, *own, *others]
+        studies = [stage for study in self.studies for stage in study.stages]
+        return [*training, *own, *others, *studies]
 
     @property
     def _measurements(self) -> list[Measurement]:
         return [*self.layers, *self.pairs, *self.across, *self.to_last, *self.probes]
 
     @property
-    def targets(self) -> Sequence[Measurement | ShardStage | GraphStage]:
-        """What a run is for: all measurements, or one shard of every graph.
+    def targets(self) -> Sequence[Stage]:
+        """What a run is for: all measurements and studies, or one shard of every graph."""
+        return [target.stage for target in self._placed]
 
-        Of engines that are compared the graphs besides: recall and time are theirs.
-        """
+    @property
+    def _placed(self) -> list[Target]:
+        """All targets with their walks. Of engines that are compared the graphs, too: recall and time are theirs."""
+        if self.shards:
+            return [self._at(shard.graphs[0].point, shard) for shard in self.shards]
         searches = [graph for each in self.compared for graph in (*each.exact.values(), *each.graphs)]
         others = [stage for each in self.compared for stage in each.measures]
-        return self.shards or [*dict.fromkeys(searches), *self._measurements, *others]
+        own: list[Measurement | GraphStage] = [*dict.fromkeys(searches), *self._measurements, *others]
+        studies = [target for study in self.studies for target in study.targets]
+        return [*(self._at(stage.point, stage) for stage in own), *studies]
+
+    def _at(self, point: Point, stage: Stage) -> Target:
+        return Target(point.checkpoint.label, point.dataset or point.split, stage)
 
     @property
     def reads_graphs(self) -> bool:
@@ -104,7 +116,7 @@ class Layout:
 
     @property
     def walks(self) -> list[Walk]:
-        """The targets of every checkpoint and split, checkpoint by checkpoint, then those of the other data sets.
+        """The targets checkpoint by checkpoint: of every split, then of the other data sets, then of studies of others.
 
         Probes look at both splits, which then make one walk.
         """
@@ -112,12 +124,12 @@ class Layout:
         splits = list(dict.fromkeys(graph.point.split for graph in self.graphs))
         parts: list[str] = [", ".join(splits)] if probed else [*splits]
         parts += self.others
+        parts += dict.fromkeys(target.part for target in self._placed if target.part not in (*splits, *parts))
         checkpoints = dict.fromkeys(graph.point.checkpoint.label for graph in self.graphs)
         found: dict[tuple[str, str], list[Stage]] = {(label, part): [] for label in checkpoints for part in parts}
-        for target in self.targets:
-            point = target.graphs[0].point if isinstance(target, ShardStage) else target.point
-            part = point.dataset or (parts[0] if probed else point.split)
-            found[point.checkpoint.label, part].append(target)
+        for target in self._placed:
+            part = parts[0] if probed and target.part in splits else target.part
+            found[target.checkpoint, part].append(target.stage)
         return [Walk(f"{label} · {part}", targets) for (label, part), targets in found.items() if targets]
 
     def images(self, point: Point) -> Images | UserFiles:
@@ -235,6 +247,11 @@ class Layout:
                 for (checkpoint, split), graphs in here.items():
                     if checkpoint.epoch is not None and checkpoint.label not in (last.label, "best"):
                         self.to_last.append(ToLast(key, metric, graphs, here[last, split], graphs[0].point.k))
+
+    def add(self, study: Study) -> None:
+        """Adds a study of the layers that were added before."""
+        self.studies.append(study)
+        self._read_by(study.stages)
 
     def _read_by(self, stages: Sequence[Stage]) -> None:
         """Tells the captures who reads them."""

@@ -68,6 +68,8 @@ class Tabulator:
         tables |= scale_tables(list(self._scale_values()))
         if self.layout.compared:
             tables["engines"] = list(self._engine_rows())
+        for study in self.layout.studies:
+            tables |= study.tables(self.store, self._common)
         return tables
 
     def search_times(self) -> Rows:
