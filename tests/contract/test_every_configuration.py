@@ -162,7 +162,9 @@ def test_every_experiment_composes_as_it_is(name: str) -> None:
     assert experiment.name == name
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "quickstart" else pytest.mark.long) for name in EXPERIMENTS]
+)
 def test_every_experiment_composes_with_every_option_of_every_group(name: str) -> None:
     """Changing a group by override leaks no setting of the other option; values may still ask for too many samples, and
     nothing of a training may be chosen for data that bring their own layers.

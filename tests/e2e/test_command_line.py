@@ -69,6 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_plug_ins_model_is_used_like_ours(site: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     done = rra("run", *TINY, "model=example_net", "model.width=4", outputs=outputs, PYTHONPATH=str(site))
@@ -111,6 +112,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("rra ")]
 
 
+@pytest.mark.long
 def test_the_readmes_python_example_runs_and_its_folder_goes_through_the_pipeline(tmp_path: Path) -> None:
     (example,) = blocks("python")
     script = tmp_path / "example.py"
@@ -219,6 +221,7 @@ def test_a_collapsed_network_is_a_result(
 # Two processes
 
 
+@pytest.mark.long
 def test_two_processes_with_one_store_train_once(tmp_path: Path) -> None:
     """Both end well with equal tables; every stage was executed by one of them, and the other waited for it."""
     outputs = tmp_path / "outputs"

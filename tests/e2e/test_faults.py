@@ -68,6 +68,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # which only costs time here
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_weights_with_a_flipped_bit_are_trained_again_by_the_run_that_reads_them(tmp_path: Path) -> None:
     """Control: nothing reads them, and nothing is trained, where all that is made of them is there."""

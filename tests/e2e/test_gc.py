@@ -57,6 +57,7 @@ def gone(root: Path) -> list[str]:
     return [f"{item.kind} {item.path}" for item in collect(Store(root / "store")).removed if item.kind != "trash"]
 
 
+@pytest.mark.long
 def test_a_run_stopped_anywhere_loses_nothing_to_gc(tmp_path: Path) -> None:
     wanted = job(tmp_path, 0, 4)
     places: dict[str, Callable[[str], bool]] = {

@@ -43,6 +43,7 @@ def against(queries: Array, k: int, reference: Array, **options: Any) -> Neighbo
 # A reference set
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     recipe=st.sampled_from(sorted(RECIPES)),

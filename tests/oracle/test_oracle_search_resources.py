@@ -46,6 +46,7 @@ print(json.dumps({"copy_refused": refused}))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits on private memory are Linux's")
 @pytest.mark.parametrize(
     ("n", "d", "dtype", "k"),
@@ -141,6 +142,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, reference: Array | None, 
     assert {path: path.stat().st_mtime_ns for path in kept if path.exists()}.items() <= kept.items()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("keeps_short_searches")
 def test_kept_work_saves_time(tmp_path: Path) -> None:
     """Processor time: from 80 % on less than 70 % of the whole, and a finished search again less than half."""

@@ -55,6 +55,7 @@ BITS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BITS)
 def test_threads_and_memory_change_no_bit(name: str) -> None:
     """1, 2 and 4 threads; memory from a single row to more than all pairs; a quarter of the rows on their own; any

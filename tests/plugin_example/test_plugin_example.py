@@ -55,6 +55,7 @@ def test_two_packages_with_a_model_of_the_same_name_are_refused(tmp_path: Path) 
     assert "UserError: two components of group 'model' are called 'example_net'" in done.stderr
 
 
+@pytest.mark.long
 def test_pip_installs_the_package_with_its_configuration(tmp_path: Path) -> None:
     """What `install_example` imitates: the real build has the same entry point and brings the YAML files."""
     pytest.importorskip("setuptools", reason="setuptools is needed to build a package without network")

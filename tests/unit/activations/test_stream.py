@@ -184,6 +184,7 @@ test_stream.run(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.long
 def test_killed_three_times_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     undisturbed = contents(run(tmp_path / "whole"))
     code = CHILD.format(here=str(Path(__file__).parent))

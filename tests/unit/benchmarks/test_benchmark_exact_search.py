@@ -36,6 +36,7 @@ def test_the_rows_are_those_of_the_target_table(benchmark: ModuleType, monkeypat
         }
 
 
+@pytest.mark.long
 def test_every_row_runs_small(benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     maps = benchmark.ActivationLike(640).array(400).reshape(400, 10, 8, 8)
     (tmp_path / ("ab" * 32)).mkdir()
@@ -70,6 +71,7 @@ def test_every_row_runs_small(benchmark: ModuleType, tmp_path: Path, capsys: pyt
     assert written["machine"] in printed
 
 
+@pytest.mark.long
 def test_a_wrong_result_fails(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     right = benchmark.exact_neighbors
 

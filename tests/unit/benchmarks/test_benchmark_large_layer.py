@@ -26,6 +26,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return large_layer
 
 
+@pytest.mark.long
 def test_a_layer_larger_than_the_memory_limit_is_searched(tmp_path: Path) -> None:
     n, d = SIZE
     assert 4 * n * d > 2 * LIMIT

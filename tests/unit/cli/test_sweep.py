@@ -357,6 +357,7 @@ def test_a_sweep_json_may_not_say_what_a_command_line_may_not(rra: Command, pipe
     assert pipeline.runs == []
 
 
+@pytest.mark.long
 def test_a_launcher_of_hydra_runs_the_same_jobs(
     rra: Command, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.long
 def test_the_attacks_work_without_the_nets(witness: Path, tmp_path: Path) -> None:
     """The control: with all nets cut, Hydra does what such a file says."""
     text = FILE_ATTACKS["logging handler by class"]["experiment/evil.yaml"].replace("WITNESS", str(witness))

@@ -46,6 +46,7 @@ def test_after_its_import_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> Non
     assert VARIABLE not in os.environ
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux can leave a process one core")
 def test_an_approximate_search_may_follow_an_exact_one_on_one_core() -> None:
     """Control: eight threads were not reserved before numba was imported, and it says what to do."""

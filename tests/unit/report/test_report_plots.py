@@ -272,6 +272,7 @@ def test_shorten_keeps_both_ends() -> None:
     assert len(shorten("x" * 40, 18)) == 18
 
 
+@pytest.mark.long
 def test_equal_tables_give_equal_files(make_run: MakeRun) -> None:
     def drawn(run: Run, only: str = "") -> dict[str, dict[str, bytes]]:
         with styled():

@@ -138,6 +138,7 @@ def test_a_panel_a_data_set_over_the_epochs(run: Path) -> None:
     assert "0.570 ± 0.010" in html, "of omniglot, at the last checkpoint"
 
 
+@pytest.mark.long
 def test_without_other_data_sets_there_is_neither_plot_nor_section(run: Path) -> None:
     loaded = load_run(with_probes(run, ("",)))
     assert loaded.tables.transfer is None

@@ -213,6 +213,7 @@ def test_labels_do_not_repeat_what_the_stage_column_says(milestones: Experiment)
     assert training.title == f"train {training.label}"
 
 
+@pytest.mark.long
 def test_what_one_walk_needs_and_another_has_is_not_called_unneeded(
     base: Experiment, run: Callable[..., Watcher]
 ) -> None:
@@ -233,6 +234,7 @@ def test_what_one_walk_needs_and_another_has_is_not_called_unneeded(
     assert states["input · test, k = 5"] == "not needed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activations", [ActivationsConfig(), FREED])
 def test_too_little_disk_is_refused_with_the_planned_number_before_anything_is_written(
     base: Experiment, run: Callable[..., Watcher], tmp_path: Path, activations: ActivationsConfig
@@ -247,6 +249,7 @@ def test_too_little_disk_is_refused_with_the_planned_number_before_anything_is_w
     run(experiment, "again", free=0)  # where all is there, nothing is needed
 
 
+@pytest.mark.long
 def test_a_pass_that_goes_on_does_not_ask_again_for_what_it_holds(
     base: Experiment, run: Callable[..., Watcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +313,7 @@ def test_a_second_run_frees_nothing_and_writes_nothing_for_it(
     assert sum(name.startswith("write test_") or "_second-" in name for name in seen if "begin" in name) == 1
 
 
+@pytest.mark.long
 def test_what_is_there_and_still_read_is_not_released_from_the_start(
     base: Experiment, run: Callable[..., Watcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_graphs_and_results_are_shared_with_a_run_of_that_engine_alone(base: Exp
     assert not any(stage.done(store) for stage in lay_out(other).targets), "control: another engine's are not there"
 
 
+@pytest.mark.long
 def test_times_stand_beside_the_tables_which_are_the_same_again(base: Experiment, tmp_path: Path) -> None:
     experiment = comparing(base, {"cold": COLD}, ("conv",))
     run(experiment, tmp_path / "one")
@@ -168,6 +169,7 @@ def test_times_stand_beside_the_tables_which_are_the_same_again(base: Experiment
     assert not (tmp_path / "plain" / "tables" / "engines.csv").exists()
 
 
+@pytest.mark.long
 def test_a_graph_that_was_deleted_is_searched_again_though_its_results_are_there(
     base: Experiment, tmp_path: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_a_search_that_went_on_has_no_time(base: Experiment, tmp_path: Path, lef
     assert (stage.seconds(context.store) is None) is left
 
 
+@pytest.mark.long
 def test_plots_are_drawn_and_times_that_cannot_be_read_are_told(base: Experiment, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(comparing(base, {"cold": COLD, "warm": WARM}), folder)
@@ -221,6 +224,7 @@ def test_plots_are_drawn_and_times_that_cannot_be_read_are_told(base: Experiment
             render(folder)
 
 
+@pytest.mark.long
 def test_without_times_there_is_no_plot_of_them(base: Experiment, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(comparing(base, {"cold": COLD}), folder)

@@ -103,6 +103,7 @@ def test_they_are_a_selection_the_encoders_layers_keep_their_keys(base: Experime
     assert len(set(with_heads.values())) == len(with_heads)
 
 
+@pytest.mark.long
 def test_what_is_captured_are_the_trained_heads_outputs(base: Experiment, tmp_path: Path) -> None:
     """Equal to a forward pass by hand with the weights of `weights.pt` and `heads.pt`; epoch 0 has other ones."""
     pipeline.run(base, tmp_path / "run", Quiet(), config={"experiment": "test"})
@@ -136,6 +137,7 @@ def test_what_is_captured_are_the_trained_heads_outputs(base: Experiment, tmp_pa
     np.testing.assert_allclose([row["eigenvalue"] for row in mine], expected, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.long
 def test_nothing_is_made_from_damaged_weights(base: Experiment, tmp_path: Path) -> None:
     """A bit of a number, which unpacks without a fault; the other checkpoint, the control, is read."""
     pipeline.run(base, tmp_path / "run", Quiet(), config={"experiment": "test"})
@@ -155,6 +157,7 @@ def test_nothing_is_made_from_damaged_weights(base: Experiment, tmp_path: Path) 
     assert training.load(store, training.last)
 
 
+@pytest.mark.long
 def test_initial_weights_are_those_that_the_training_begins_with(base: Experiment, tmp_path: Path) -> None:
     """The plan's fresh encoder and heads: epoch 0 of the training, drawn in the same order."""
     pipeline.run(base, tmp_path / "run", Quiet(), config={"experiment": "test"})

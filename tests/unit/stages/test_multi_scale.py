@@ -132,6 +132,7 @@ def test_the_unpooled_layers_need_not_be_there(root: Path) -> None:
     assert graph_keys(layout).items() <= graph_keys(lay_out(experiment(root))).items()
 
 
+@pytest.mark.long
 def test_every_metric_at_every_scale_and_pooling_of_the_dump_is_the_same(root: Path, tables: Path) -> None:
     layout, store = lay_out(experiment(root)), Store(root / "store")
     dump = {c.point.layer: c for c in layout.captures if c.point.pooling == Pooling()}

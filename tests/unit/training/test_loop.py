@@ -40,6 +40,7 @@ def weights(store: Store, entry: str) -> dict[str, torch.Tensor]:
     return torch.load(store.root / entry / "weights.pt", weights_only=True)
 
 
+@pytest.mark.long
 def test_it_learns(tmp_path: Path) -> None:
     """A net that can, reaches high accuracy; with shuffled labels it stays at chance on the test split (control)."""
     easy = job(epochs=12, n=300, optimizer=Adam(lr=0.01))

@@ -26,6 +26,7 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) | {"out": done.stdout}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["supervised", "simclr", "moco_v2"])
 def test_two_processes_give_the_weights_of_one(driven: dict[str, Any], name: str) -> None:
     """A network without batch norm, to float32's rounding; half of every batch alone gives others (the control)."""
