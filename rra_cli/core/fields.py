@@ -23,15 +23,20 @@ class Kind(Enum):
     LOCATION = "location"
 
 
-def _declare(kind: Kind, default: Any, default_factory: Any) -> Any:
+def _declare(kind: Kind, default: Any, default_factory: Any, **more: Any) -> Any:
     if default_factory is not MISSING:
-        return field(default_factory=default_factory, metadata={"kind": kind})
-    return field(default=default, metadata={"kind": kind})
+        return field(default_factory=default_factory, metadata={"kind": kind, **more})
+    return field(default=default, metadata={"kind": kind, **more})
 
 
-def identity(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
-    """A dataclass field that changes the result."""
-    return _declare(Kind.IDENTITY, default, default_factory)
+def identity(default: Any = MISSING, *, default_factory: Any = MISSING, before: Any = MISSING) -> Any:
+    """A dataclass field that changes the result.
+
+    before: of a field that was added later, the value that says what was done before there was one; it is left out of
+    the identity, so that results of then keep their keys. A value and not the default, which may change.
+    """
+    more = {} if before is MISSING else {"before": before}
+    return _declare(Kind.IDENTITY, default, default_factory, **more)
 
 
 def selection(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
@@ -58,7 +63,7 @@ def identity_of(component: Any) -> dict[str, Any]:
     """The identity fields of a component as plain JSON values, defaults included, with the component's name.
 
     A version above 1 and the package of a plug-in's component are part of it. Selections, execution and location
-    fields are left out.
+    fields are left out, and so is a later field (`identity(before=...)`) at the value of before.
     """
     values: dict[str, Any] = {}
     cls = type(component)
@@ -71,7 +76,9 @@ def identity_of(component: Any) -> dict[str, Any]:
             values["package"] = package
     for declared in dataclasses.fields(component):
         if kind_of(declared) is Kind.IDENTITY:
-            values[declared.name] = plain(getattr(component, declared.name))
+            value = getattr(component, declared.name)
+            if "before" not in declared.metadata or value != declared.metadata["before"]:
+                values[declared.name] = plain(value)
     return values
 
 

@@ -21,17 +21,20 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 class Samples:
     """Images of one split as they lie in memory.
 
-    images: `(n, c, h, w)` uint8. labels: `(n,)` int64. ids: `(n,)` int64, the sample's position in the full split, so
-    that labels, layers and models stay aligned whatever subset is looked at.
+    images: `(n, c, h, w)` uint8; float32 where they are no pictures, which a network is fed as they are. labels: `(n,)`
+    int64. ids: `(n,)` int64, the sample's position in the full split, so that labels, layers and models stay aligned
+    whatever subset is looked at.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     ids: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise ValueError(f"images must be (n, c, h, w) uint8, got {self.images.shape} {self.images.dtype}")
+        if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float32):
+            raise ValueError(
+                f"images must be (n, c, h, w) uint8 (or float32), got {self.images.shape} {self.images.dtype}"
+            )
         if not len(self.images) == len(self.labels) == len(self.ids):
             raise ValueError(f"{len(self.images)} images, {len(self.labels)} labels and {len(self.ids)} ids")
 
@@ -85,6 +88,8 @@ class ImageDataset(Dataset, ABC):
 
     # Whether everybody's copy is the same, so that its sizes are known without looking; False for a user's pictures.
     published: ClassVar[bool] = True
+    # Whether they are pictures, of bytes, which augmentations and alterations may change and transfer may resize.
+    pictures: ClassVar[bool] = True
 
     root: str | None = location(None)
     download: bool = location(True)

@@ -1,5 +1,7 @@
 """From stored pixels to what a network is fed, and to layer 0: (pixel / 255 - mean) / std, per channel, in float32.
 
+What is stored as float32 is no picture (`data/points.py`): its values are not divided by 255.
+
 The numpy and the torch version agree bit for bit, on every device: each step is one correctly rounded float32
 operation between arrays. (A division by a Python number is not: on CUDA, torch multiplies by the rounded reciprocal.)
 """
@@ -7,7 +9,7 @@ operation between arrays. (A division by a Python number is not: on CUDA, torch 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +18,26 @@ if TYPE_CHECKING:  # layer 0 is made without torch
     import torch
 
 
-def normalise(images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Layer 0 of images `(n, c, h, w)` uint8: same shape, float32. mean, std: one number per channel, of [0, 1]."""
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8, got {images.dtype}")
+def normalise(images: NDArray[Any], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """Layer 0 of images `(n, c, h, w)` uint8 or float32: same shape, float32. mean, std: one number per channel."""
+    if images.dtype not in (np.uint8, np.float32):
+        raise ValueError(f"images must be uint8 (or float32), got {images.dtype}")
     shape = (1, _channels(images.shape, mean, std), 1, 1)
-    unit = images.astype(np.float32) / np.float32(255)
+    unit = images if images.dtype == np.float32 else images.astype(np.float32) / np.float32(255)
     return (unit - np.asarray(mean, np.float32).reshape(shape)) / np.asarray(std, np.float32).reshape(shape)
 
 
 def normalise_tensor(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """The same of a tensor `(n, c, h, w)` uint8, on its device."""
+    """The same of a tensor `(n, c, h, w)`, on its device."""
     return standardise(to_unit(images), mean, std)
 
 
 def to_unit(images: torch.Tensor) -> torch.Tensor:
-    """uint8 to float32 in [0, 1]: what augmentations work on."""
+    """uint8 to float32 in [0, 1]: what augmentations work on; float32 as it is."""
+    if images.is_floating_point() and images.element_size() == 4:
+        return images
     if images.is_floating_point() or images.element_size() != 1:
-        raise ValueError(f"images must be uint8, got {images.dtype}")
+        raise ValueError(f"images must be uint8 (or float32), got {images.dtype}")
     unit = images.float()
     return unit / unit.new_tensor(255.0)
 

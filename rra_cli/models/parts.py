@@ -6,6 +6,7 @@ captured by its dotted name: convolution, batch norm, residual sum (the pre-acti
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Literal
 
@@ -14,13 +15,23 @@ from torch import nn
 
 from rra_cli.errors import UserError
 
-Activation = Literal["relu", "gelu", "sigmoid", "tanh"]
+Activation = Literal["relu", "gelu", "sigmoid", "tanh", "erf"]
+
+
+class Erf(nn.Module):
+    """erf(x / sqrt(2)), from -1 to 1: 2 Phi(x) - 1 of the normal distribution's Phi."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return torch.erf(values * math.sqrt(0.5))
+
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "erf": Erf,
 }
 
 
@@ -79,6 +90,18 @@ class Sum(nn.Module):
     def forward(self, branch: torch.Tensor, shortcut: torch.Tensor) -> torch.Tensor:
         """`(n, c, h, w)` twice to `(n, c, h, w)`."""
         return branch + shortcut
+
+
+class Scale(nn.Module):
+    """Times a fixed number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return values * self.factor
 
 
 class GlobalAveragePool(nn.Module):

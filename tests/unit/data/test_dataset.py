@@ -78,4 +78,4 @@ def test_samples_that_do_not_fit_each_other_cannot_exist() -> None:
     with pytest.raises(ValueError, match="2 images, 1 labels"):
         Samples(images, labels[:1], ids)
     with pytest.raises(ValueError, match="uint8"):
-        Samples(images.astype(np.float32), labels, ids)
+        Samples(images.astype(np.float64), labels, ids)

@@ -46,8 +46,10 @@ def test_training_input_without_augmentation_is_layer_0() -> None:
 
 def test_wrong_types_and_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        normalise(EVERY_PIXEL.astype(np.float32), MEAN, STD)
+        normalise(EVERY_PIXEL.astype(np.float64), MEAN, STD)
     with pytest.raises(ValueError, match="uint8"):
-        to_unit(torch.zeros(1, 3, 2, 2))
+        to_unit(torch.zeros(1, 3, 2, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="uint8"):
+        to_unit(torch.zeros(1, 3, 2, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match="do not fit 1 means"):
         normalise(EVERY_PIXEL, MEAN[:1], STD[:1])
