@@ -53,6 +53,31 @@ def measured_ids(
     Raises `UserError` for an empty split, one class only, more samples than there are, a class that is too small for
     a balanced draw (with the largest possible number), or a balanced draw without labels.
     """
+    return np.sort(_drawn(labels, n, seed, balanced, split, size))
+
+
+def nested_order(
+    labels: NDArray[np.int64] | None,
+    n: int | None,
+    seed: int,
+    balanced: bool,
+    split: Split,
+    *,
+    size: int | None = None,
+) -> Positions:
+    """The measured samples in the order in which they are drawn: `(n,)` places among `measured_ids`.
+
+    Its first m are the samples of a draw of m, so that every prefix is a measured set of its own, balanced where that
+    is asked for. Takes and raises what `measured_ids` does.
+    """
+    drawn = _drawn(labels, n, seed, balanced, split, size)
+    return np.searchsorted(np.sort(drawn), drawn).astype(np.int64)
+
+
+def _drawn(
+    labels: NDArray[np.int64] | None, n: int | None, seed: int, balanced: bool, split: Split, size: int | None
+) -> Positions:
+    """The measured samples in a seeded order that is the same for every n."""
     if labels is not None:
         check_labels(labels, f"the {split} split")
         size = len(labels)
@@ -61,14 +86,14 @@ def measured_ids(
     n = size if n is None else n
     _check_size(size, n, "dataset.n_samples", f"the {split} split")
     if not balanced:
-        return np.sort(_random(seed, _MEASURED[split]).permutation(size)[:n]).astype(np.int64)
+        return _random(seed, _MEASURED[split]).permutation(size)[:n].astype(np.int64)
     if labels is None:
         raise UserError(
             "dataset.balanced is true, but there are no labels to balance by",
             "set dataset.balanced=false, or provide the labels (labels.npy beside the activations)",
         )
     _check_balance(labels, n, split)
-    return np.sort(balanced_order(labels, seed, _MEASURED[split])[:n])
+    return balanced_order(labels, seed, _MEASURED[split])[:n]
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int, stream: int) -> Positions:

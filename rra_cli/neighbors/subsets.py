@@ -7,7 +7,7 @@ together cost what those of the largest subset do; direct differences that the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -45,22 +45,68 @@ def exact_subset_graphs(
     for sizes that do not ascend or exceed the samples, for a k that is not below its size, for ids in `order` that are
     repeated or not there, and wherever `exact_neighbors` does.
     """
+    graphs: list[NeighborGraph] = []
+    found: dict[int, tuple[NDArray[np.integer], NDArray[np.float64]]] = {}
+    options: dict[str, Any] = {"order": order, "device": device, "memory": memory, "progress": progress, "work": work}
+    for block in exact_subset_blocks(activations, k, sizes, **options):
+        here = found.get(block.subset)
+        if len(block.rows) == sizes[block.subset]:  # not copied, which would take as long as sorting many neighbours
+            found[block.subset] = block.indices, block.distances
+            continue
+        if here is None:
+            shape = (sizes[block.subset], block.indices.shape[1])
+            here = found[block.subset] = np.empty(shape, block.indices.dtype), np.empty(shape)
+        here[0][block.rows], here[1][block.rows] = block.indices, block.distances
+    for place, size in enumerate(sizes):
+        graphs.append(NeighborGraph(*found.pop(place), 1.0, size))
+    return graphs
+
+
+@dataclass(frozen=True, eq=False)
+class SubsetBlock:
+    """Some rows of the graph of one subset.
+
+    subset: place of its size. rows: `(rows,)` its samples, as positions of `order`. indices: `(rows, k)` int32 or int64
+    positions. distances: `(rows, k)`.
+    """
+
+    subset: int
+    rows: NDArray[np.int64]
+    indices: NDArray[np.integer]
+    distances: NDArray[np.float64]
+
+
+def exact_subset_blocks(
+    activations: ArrayLike,
+    k: int | Sequence[int],
+    sizes: Sequence[int],
+    *,
+    order: ArrayLike | None = None,
+    device: str = "cpu",
+    memory: int | str | None = None,
+    progress: Progress = silent,
+    work: Path | str | None = None,
+) -> Iterator[SubsetBlock]:
+    """The graphs of `exact_subset_graphs` in blocks of rows, so that no more than a few of them need be in memory.
+
+    Takes and raises what that does. Every row of every subset comes once.
+    """
     data = as_matrix(activations)
     ids = None if order is None else _checked_order(order, len(data))
     counts = _checked_sizes(sizes, len(data) if ids is None else len(ids))
     reaches = _checked_ks(k, counts)
     target = resolve_device(device)
     budget = workspace(memory)
-    if target.type != "cpu":
-        from rra_cli.neighbors.exact import exact_neighbors
+    if target.type == "cpu":
+        yield from _blocks(data, ids, counts, reaches, budget, progress, work)
+        return
+    from rra_cli.neighbors.exact import exact_neighbors
 
-        options: dict[str, Any] = {"device": device, "memory": budget, "progress": progress, "work": work}
-        graphs = []
-        for size, near in zip(counts, reaches, strict=True):
-            part = data[:size] if ids is None else data[ids[:size]]
-            graphs.append(exact_neighbors(part, near, **options))
-        return graphs
-    return _graphs(data, ids, counts, reaches, budget, progress, work)
+    options: dict[str, Any] = {"device": device, "memory": budget, "progress": progress, "work": work}
+    for place, (size, near) in enumerate(zip(counts, reaches, strict=True)):
+        part = data[:size] if ids is None else data[ids[:size]]
+        graph = exact_neighbors(part, near, **options)
+        yield SubsetBlock(place, np.arange(size), graph.indices, graph.distances)
 
 
 def _checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
@@ -120,7 +166,7 @@ class _Ordered:
         return np.asarray(self.data[self.ids[rows]])
 
 
-def _graphs(
+def _blocks(
     data: NDArray[Any],
     ids: NDArray[np.int64] | None,
     sizes: list[int],
@@ -128,7 +174,7 @@ def _graphs(
     memory: int,
     progress: Progress,
     work: Path | str | None,
-) -> list[NeighborGraph]:
+) -> Iterator[SubsetBlock]:
     from rra_cli.neighbors.tiles.duplicates import expand
     from rra_cli.neighbors.tiles.nested import NestedSearch
 
@@ -148,19 +194,21 @@ def _graphs(
     stores = _stores(work, references, scans, cuts, reaches)
     scales = [part.scale for part in scans]
     nested = NestedSearch(references, cuts, reaches, scales, memory, stores)
-    graphs = []
-    for (indices, distances), k, size, part in zip(nested.search(progress), ks, sizes, scans, strict=True):
-        if groups is not None:
-            group = groups[1][:size]
-            indices, distances = expand(indices, distances, group, k, queries=group, own=np.arange(size))
-        if part.scale != 1.0:
-            with np.errstate(over="ignore"):
-                distances = distances / part.scale
-            if not np.isfinite(distances).all():
-                raise InputError("some distances are too large for float64", "divide the activations by a constant")
-        small = size <= np.iinfo(np.int32).max
-        graphs.append(NeighborGraph(indices.astype(np.int32 if small else np.int64), distances, 1.0, size))
-    return graphs
+    for start, found in nested.search(progress):
+        for place, (indices, distances) in found.items():
+            size, scale = sizes[place], scans[place].scale
+            own = np.arange(start, start + len(indices))
+            if groups is not None:  # rows are distinct ones so far
+                group = groups[1][:size]
+                own = np.flatnonzero((group >= start) & (group < start + len(indices)))
+                indices, distances = expand(indices, distances, group, ks[place], queries=group[own] - start, own=own)
+            if scale != 1.0:
+                with np.errstate(over="ignore"):
+                    distances = distances / scale
+                if not np.isfinite(distances).all():
+                    raise InputError("some distances are too large for float64", "divide the activations by a constant")
+            small = size <= np.iinfo(np.int32).max
+            yield SubsetBlock(place, own, indices.astype(np.int32 if small else np.int64), distances)
 
 
 def _stores(

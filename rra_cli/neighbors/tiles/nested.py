@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from rra_cli.core.progress import Progress
 from rra_cli.neighbors.resume import BlockStore
 from rra_cli.neighbors.rows import Found, Rows, blocks
 from rra_cli.neighbors.threads import over_rows
-from rra_cli.neighbors.tiles.choice import choose
+from rra_cli.neighbors.tiles.choice import Plan, choose
 from rra_cli.neighbors.tiles.direct import Pairs, distances_of, nearest_of
 from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.pair_kernels import find_listed
@@ -22,6 +23,7 @@ from rra_cli.neighbors.tiles.search import rows_at_a_time, search
 from rra_cli.neighbors.tiles.sweep import Sweep
 
 _COPIED = 4096  # lists that are copied at a time
+Block = dict[int, Found]  # of some rows, by subset
 
 
 @dataclass(frozen=True)
@@ -48,26 +50,35 @@ class NestedSearch:
     memory: int
     stores: list[BlockStore] | None
 
-    def search(self, progress: Progress) -> list[Found]:
-        """Positions `(cut, reach)` and scaled distances of every subset."""
+    def search(self, progress: Progress) -> Iterator[tuple[int, Block]]:
+        """Block by block of rows: the first row, and of every subset that has it positions `(rows, reach)` and scaled
+        distances. A subset has fewer rows than the block where it ends within.
+        """
         n, most = len(self.references), max(self.reaches)
-        found = [(np.empty((c, k), np.int64), np.empty((c, k))) for c, k in zip(self.cuts, self.reaches, strict=True)]
-        if most == 0:
-            return found
-        plan = choose(self.references, self.references, most, np.arange(n), True, self.memory)
+        plan = choose(self.references, self.references, most, np.arange(n), True, self.memory) if most else None
         for start, stop in blocks(n, rows_at_a_time(most, n, self.memory)):
-            missing = [s for s, cut in enumerate(self.cuts) if cut > start and not self._load(s, start, stop, found)]
-            if missing and plan.products:
-                self._pass(plan.products[0], start, stop, missing, found, progress)
-            # What is left: all, where comparing every pair directly is cheaper; or kept files that were damaged.
-            for s in missing:
-                self._alone(s, np.arange(start, min(stop, self.cuts[s])), found, start)
-                self._save(s, start, stop, found)
+            found: Block = {}
+            for s, (cut, k) in enumerate(zip(self.cuts, self.reaches, strict=True)):
+                if cut > start:
+                    rows = min(stop, cut) - start
+                    found[s] = (np.empty((rows, k), np.int64), np.empty((rows, k)))
+            if plan is not None:
+                self._block(plan, start, stop, found, progress)
+            yield start, found
             progress(stop, n, "")
-        return found
+
+    def _block(self, plan: Plan, start: int, stop: int, found: Block, progress: Progress) -> None:
+        """Rows start..stop of all subsets."""
+        missing = [s for s in found if not self._load(s, start, found)]
+        if missing and plan.products:
+            self._pass(plan.products[0], start, stop, missing, found, progress)
+        # What is left: all, where comparing every pair directly is cheaper; or kept files that were damaged.
+        for s in missing:
+            self._alone(s, start, np.arange(len(found[s][0])), found, whole=True)
+            self._save(s, start, found)
 
     def _pass(
-        self, product: Product, start: int, stop: int, missing: list[int], found: list[Found], progress: Progress
+        self, product: Product, start: int, stop: int, missing: list[int], found: Block, progress: Progress
     ) -> None:
         """Rows start..stop of the subsets in `missing`, which it empties."""
         n, queries = len(self.references), self.references.part(start, stop)
@@ -77,8 +88,8 @@ class NestedSearch:
 
         def reached(cut: int) -> None:
             for s in [s for s in missing if self.cuts[s] == cut]:
-                self._evaluate(s, lists, start, min(stop, cut), found, known)
-                self._save(s, start, stop, found)
+                self._evaluate(s, lists, start, found, known)
+                self._save(s, start, found)
                 missing.remove(s)
 
         def show(done: int, total: int, note: str = "") -> None:
@@ -89,20 +100,19 @@ class NestedSearch:
         if snapshots is not None:
             snapshots.drop()
 
-    def _evaluate(self, s: int, lists: Lists, start: int, stop: int, found: list[Found], known: list[_Known]) -> None:
-        """Rows start..stop of subset s from the first lists; those without a complete list are searched alone."""
-        n, k, references = stop - start, self.reaches[s], self._references(s)
+    def _evaluate(self, s: int, lists: Lists, start: int, found: Block, known: list[_Known]) -> None:
+        """The block of subset s from the first lists; rows without a complete list are searched alone."""
+        n, k, references = len(found[s][0]), self.reaches[s], self._references(s)
         if k == 0:
             return
         pairs, chosen = _candidates(lists, n, k)
         if len(chosen) == n:
-            distances = self._distances(s, pairs, start, known)
-            found[s][0][start:stop], found[s][1][start:stop] = nearest_of(pairs, distances, k)
+            found[s] = nearest_of(pairs, self._distances(s, pairs, start, known), k)
             return
         if len(chosen):
             distances = distances_of(references.take(start + chosen), references, pairs, memory=self.memory)
-            found[s][0][start + chosen], found[s][1][start + chosen] = nearest_of(pairs, distances, k)
-        self._alone(s, start + np.setdiff1d(np.arange(n), chosen, assume_unique=True), found, None)
+            found[s][0][chosen], found[s][1][chosen] = nearest_of(pairs, distances, k)
+        self._alone(s, start, np.setdiff1d(np.arange(n), chosen, assume_unique=True), found)
 
     def _distances(self, s: int, pairs: Pairs, start: int, known: list[_Known]) -> NDArray[np.float64]:
         """The distances of pairs of rows from `start` on; those of the subset before are taken from `known`."""
@@ -120,30 +130,29 @@ class NestedSearch:
         known[:] = [_Known(pairs, distances, self.scales[s])]
         return distances
 
-    def _alone(self, s: int, rows: NDArray[np.int64], found: list[Found], offset: int | None) -> None:
-        """These rows of subset s by a search of their own; offset: the first of them where they are consecutive."""
-        references = self._references(s)
-        queries = references.take(rows) if offset is None else references.part(offset, offset + len(rows))
+    def _alone(self, s: int, start: int, rows: NDArray[np.int64], found: Block, whole: bool = False) -> None:
+        """These rows of the block that begins at `start`, of subset s, by a search of their own. whole: all of them."""
+        references, own = self._references(s), start + rows
+        queries = references.part(start, start + len(rows)) if whole else references.take(own)
+        offset = start if whole else None
         found[s][0][rows], found[s][1][rows] = search(
-            queries, references, self.reaches[s], own=rows, memory=self.memory, offset=offset
+            queries, references, self.reaches[s], own=own, memory=self.memory, offset=offset
         )
 
     def _references(self, s: int) -> Rows:
         return replace(self.references.part(0, self.cuts[s]), scale=self.scales[s])
 
-    def _load(self, s: int, start: int, stop: int, found: list[Found]) -> bool:
-        """Takes up kept rows start..stop of subset s; whether there are any."""
-        stop = min(stop, self.cuts[s])
+    def _load(self, s: int, start: int, found: Block) -> bool:
+        """Takes up the kept block of subset s that begins at `start`; whether there is one."""
         kept = None if self.stores is None else self.stores[s].load(start)
-        if kept is None or kept[0].shape != (stop - start, self.reaches[s]):
+        if kept is None or kept[0].shape != found[s][0].shape:
             return False
-        found[s][0][start:stop], found[s][1][start:stop] = kept
+        found[s] = kept
         return True
 
-    def _save(self, s: int, start: int, stop: int, found: list[Found]) -> None:
+    def _save(self, s: int, start: int, found: Block) -> None:
         if self.stores is not None:
-            stop = min(stop, self.cuts[s])
-            self.stores[s].save(start, found[s][0][start:stop], found[s][1][start:stop])
+            self.stores[s].save(start, *found[s])
 
 
 def _candidates(lists: Lists, n: int, k: int) -> tuple[Pairs, NDArray[np.int64]]:

@@ -1,0 +1,85 @@
+"""What the plots of a sample study share: the rows of one place, and colours that follow the network's depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rra_cli.report.layer_axis import plain
+from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.style import MARKERS, LineStyle, legend_line, shorten
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+DOTTED: dict[str, Any] = {"color": "0.45", "linewidth": 0.9, "linestyle": (0, (1, 1))}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The layers of one checkpoint, on one split, at one pooling."""
+
+    run: Run
+    checkpoint: Checkpoint
+    split: str
+    variant: Variant
+
+    def rows(self, frame: pd.DataFrame | None) -> pd.DataFrame:
+        """The rows of a table of a sample study that belong here; none where there is no such table."""
+        import pandas as pd
+
+        if frame is None:
+            return pd.DataFrame()
+        return frame[
+            (frame["checkpoint"] == self.checkpoint.label)
+            & (frame["split"] == self.split)
+            & (frame["pool"] == self.variant.pool)
+            & (frame["scale"] == self.variant.scale)
+        ]
+
+    def of_metric(self, metric: str) -> pd.DataFrame:
+        """Rows of samples.csv of one metric."""
+        frame = self.rows(self.run.tables.samples)
+        return frame if frame.empty else frame[frame["metric"] == metric]
+
+    def layers(self, frame: pd.DataFrame) -> list[str]:
+        """The layers that have rows, in the network's order."""
+        there = set() if frame.empty else set(frame["layer"])
+        return [layer for layer in self.run.layers if layer in there]
+
+
+def sizes_of(frame: pd.DataFrame) -> list[int]:
+    """Numbers of samples, ascending."""
+    return [] if frame.empty else sorted(int(n) for n in frame["n_samples"].unique())
+
+
+def shade(place: int, count: int, marker: int | None = None) -> LineStyle:
+    """The style of one of several ordered lines: from dark to light, so that the order is seen in grey as well."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    colour = to_hex(colormaps["viridis"](0.92 * place / max(1, count - 1)))
+    return LineStyle(colour, MARKERS[(place if marker is None else marker) % len(MARKERS)], "-", True)
+
+
+def entries(names: Sequence[str]) -> list[Line2D]:
+    """A legend entry for every line of `shade`."""
+    styles = [shade(place, len(names)) for place in range(len(names))]
+    return [
+        legend_line(plain(shorten(name, 16)), **style.keywords()) for name, style in zip(names, styles, strict=True)
+    ]
+
+
+def log_axis(axes: Axes, marks: Sequence[float]) -> None:
+    """A logarithmic axis with these marks, thinned out to what fits."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set_xscale("log")
+    step = -(-len(marks) // 8) if marks else 1
+    axes.xaxis.set_major_locator(FixedLocator(list(marks)[::-1][::step]))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}" if x >= 1000 else f"{x:.2g}" if x < 1 else f"{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(color="0.88", linewidth=0.5)
