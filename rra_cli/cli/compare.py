@@ -32,6 +32,8 @@ flags
   --correlate X,Y     two columns of layers.csv or training.jsonl, with a scatter plot (repeatable; without it every
                       two metrics are correlated, in the table alone)
   --checkpoints LIST  of layer similarity between models: last (default), labels such as epoch_0010, all, or none
+  --metric LIST       what layers of different models are compared by: nnls (default), overlap (of neighbourhoods),
+                      overlap_average, overlap_rank_biased (rank-aware), or several
   --level 0.95        of intervals
   --band interval     what curves are shaded by: interval (of the mean), or sd
   --same-samples      the rows of a user's files without labels are the same samples; otherwise nobody can tell
@@ -39,7 +41,10 @@ flags
 
 exit codes: 0 done, 1 a fault of rra (with its traceback), 2 nothing to compare, or something to mend in the input.
 """
-FLAGS = ("--out", "--correlate", "--checkpoints", "--level", "--band", "--same-samples", "--threads", "--help")
+FLAGS = (
+    *("--out", "--correlate", "--checkpoints", "--metric", "--level", "--band", "--same-samples", "--threads"),
+    "--help",
+)
 BANDS = ("interval", "sd")
 
 
@@ -59,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         options = Options(
             correlate=tuple(_columns(text) for text in args.correlate),
             checkpoints=_checkpoints(args.checkpoints),
+            metrics=tuple(dict.fromkeys(_listed(args.metric))),
             level=args.level,
             band=args.band,
             same_samples=args.same_samples,
@@ -86,6 +92,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out")
     parser.add_argument("--correlate", action="append", default=[])
     parser.add_argument("--checkpoints", default="last")
+    parser.add_argument("--metric", default="nnls")
     parser.add_argument("--level", type=float, default=0.95)
     parser.add_argument("--band", choices=BANDS, default="interval")
     parser.add_argument("--same-samples", action="store_true")
@@ -104,7 +111,12 @@ def _checkpoints(text: str) -> tuple[str, ...] | None:
     """Labels; None for all of them, nothing for none."""
     if text == "all":
         return None
-    return () if text == "none" else tuple(filter(None, (label.strip() for label in text.split(","))))
+    return () if text == "none" else _listed(text)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """What commas separate."""
+    return tuple(filter(None, (label.strip() for label in text.split(","))))
 
 
 def _dated() -> Path:

@@ -19,8 +19,7 @@ def group_table(view: View) -> Any:
     accuracy = f"{split}_accuracy"
     training = view.frames["training"]
     shows_accuracy = bool((training["metric"] == accuracy).any())
-    diagonal = view.frames["nnls_diagonal"]
-    shows_nnls = bool((diagonal["kind"] == "within").any())
+    diagonals = [each for each in _diagonals(view) if (each[1]["kind"] == "within").any()]
     header = ["group", "last layer", "runs", *(["accuracy"] if shows_accuracy else []), *metrics]
     body = []
     for group in view.groups:
@@ -31,15 +30,22 @@ def group_table(view: View) -> Any:
         if shows_accuracy:
             logged = training[(training["group"] == group) & (training["metric"] == accuracy)]
             cells.insert(0, _summary(logged.sort_values("epoch").tail(1)))
-        if shows_nnls:
+        for _, diagonal in diagonals:
             same = (diagonal["kind"] == "within") & (diagonal["group_a"] == group) & (diagonal["split"] == split)
             same &= (diagonal["layer"] == layer) & (diagonal["checkpoint"] == view.mains[group])
             cells.append(_summary(diagonal[same]))
         runs = view.frames["runs"]
         body.append([group, layer, int(((runs["group"] == group) & (runs["used"] == "yes")).sum()), *cells])
-    if shows_nnls:
-        header.append("NNLS between seeds")
+    header += [f"{short} between seeds" for short, _ in diagonals]
     return make_table(f"{split}: mean ± sd over the seeds", header, body, text_columns=2)
+
+
+def _diagonals(view: View) -> list[tuple[str, Any]]:
+    """How far models agree on each layer: what it is called and its rows, by what they were compared by."""
+    pairs = view.frames["pairs_diagonal"]
+    metrics = map(str, pairs["metric"].unique())
+    others = [(view.term(metric).short, pairs[pairs["metric"] == metric]) for metric in metrics]
+    return [("NNLS", view.frames["nnls_diagonal"]), *others]
 
 
 def refusals(view: View) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rra_cli.comparison.runs import FinishedRun, LeftOut
+from rra_cli.config.bind import EARLIER
 from rra_cli.core.component import GROUPS, component
 from rra_cli.core.fields import Kind, kind_of
 from rra_cli.errors import UserError
@@ -25,7 +26,7 @@ _PICKS = frozenset(
     | {"metrics.per_sample", "metrics.per_class", "compare"}
 )
 # In these a whole entry may be there or not without changing the others; where both have it, its settings count.
-_KEYED = ("metrics", "transfer", "pooling")
+_KEYED = ("metrics", "transfer", "pooling", "invariance")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def group_runs(runs: Iterable[FinishedRun]) -> Grouping:
     """The runs by configuration; the same whatever their order. Of equal configurations with equal seeds the first
     by name stays: they are one experiment done twice, and to count them twice would make intervals too narrow."""
     ordered = sorted(runs, key=lambda run: run.name)
-    flat = {run.name: flatten(run.config) for run in ordered}
+    flat = {run.name: flatten({**EARLIER, **run.config}) for run in ordered}
     keys = separating_keys(list(flat.values()))
     content = {name: tuple(settings.get(key, ABSENT) for key in keys) for name, settings in flat.items()}
     columns = _label_columns(ordered, flat, keys, content)
@@ -124,7 +125,7 @@ def _separates(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
     if section in _NOT_A_DIFFERENCE or any(key == name or key.startswith(f"{name}.") for name in _PICKS):
         return False
     entry, field = (key.rpartition(".")[0], key.rpartition(".")[2])
-    group = {"transfer": "dataset"}.get(section, section)
+    group = {"transfer": "dataset", "invariance": "alter"}.get(section, section)
     if group not in GROUPS or field == "name" or entry != (_entry(key) or section):
         return True
     names = {config.get(f"{entry}.name", ABSENT) for config in configs if key in config}

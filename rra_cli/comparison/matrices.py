@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.paired import Compared, Model
 from rra_cli.comparison.pairs import PairSet, summarise_pairs
+from rra_cli.comparison.similarity import NNLS
 from rra_cli.comparison.statistics import LEVEL, CellSummary
 
 Row = dict[str, Any]
@@ -163,7 +164,11 @@ def model_rows(compared: Compared, groups: Sequence[Group]) -> Iterator[Row]:
         errors = compared.errors[a, b]
         for (i, j), value in np.ndenumerate(values):
             layers = {"layer_a": one.layers[i], "layer_b": other.layers[j]}
-            yield {**common, **layers, "nnls": float(value), "std_error": float(errors[i, j])}
+            figures = {
+                "std_error": float(errors[i, j]),
+                "nnls" if compared.metric == NNLS else "similarity": float(value),
+            }
+            yield {**common, **layers, **figures}
 
 
 def _restricted(matrix: Matrix, layers: Sequence[str]) -> PairSet:
@@ -196,7 +201,8 @@ def _place(matrix: Matrix) -> Row:
 
 def _point(compared: Compared) -> Row:
     place, epochs = compared.place, {model.rows[0].epoch for model in compared.models}
-    found = {"checkpoint": place.checkpoint, "epoch": next(iter(epochs)) if len(epochs) == 1 else None}
+    found: Row = {"metric": compared.metric}
+    found |= {"checkpoint": place.checkpoint, "epoch": next(iter(epochs)) if len(epochs) == 1 else None}
     found |= {"split": place.split, "pool": place.pool, "scale": place.scale}
     return {**found, "n_samples": compared.n_samples, "k": compared.k}
 

@@ -1,4 +1,4 @@
-"""How far models agree on who is whose neighbour: inter-model layer similarity (NNLS), its diagonal, differences.
+"""How far models agree on who is whose neighbour: inter-model layer similarity, its diagonal, differences.
 
 Whatever compares neighbours needs the same samples in both models; pairs of runs without are refused, with the reason.
 """
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from rra_cli.comparison.graphs import GraphReader
 from rra_cli.comparison.groups import Group, flatten
 from rra_cli.comparison.runs import FinishedRun, GraphRow, Place
+from rra_cli.comparison.similarity import NNLS, chance_of, similarities
 from rra_cli.core.progress import Progress, silent
 from rra_cli.errors import UserError
-from rra_cli.metrics.layer_similarity import chance_level, iou_table
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.neighbors.overlap import check_comparable, overlap_parts
+from rra_cli.neighbors.overlap import check_comparable
 
 Floats = NDArray[np.float64]
 
@@ -55,8 +55,9 @@ class Model:
 class Compared:
     """All models that can be compared with each other at one place.
 
-    values, errors: by pair of run numbers (a < b) `(layers of a, layers of b)`: NNLS and its standard error over the
-    samples, NaN where one of the layers has no neighbours. engines, recalls: by run number, over its layers.
+    values, errors: by pair of run numbers (a < b) `(layers of a, layers of b)`: the similarity (metric) and its
+    standard error over the samples, NaN where one of the layers has no neighbours. engines, recalls: by run number,
+    over its layers.
     """
 
     place: Place
@@ -69,6 +70,7 @@ class Compared:
     engines: Mapping[int, str] = field(default_factory=dict)
     recalls: Mapping[int, float] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    metric: str = NNLS
 
     def matrix(self, a: int, b: int) -> Floats:
         """Of layers of run a (down) with layers of run b (across)."""
@@ -80,12 +82,14 @@ def compare_models(
     checkpoints: Sequence[str] | None,
     *,
     same_samples: bool = False,
+    metrics: Sequence[str] = (NNLS,),
     threads: int | None = None,
     progress: Progress = silent,
 ) -> tuple[list[Compared], list[Refused]]:
-    """All pairs of runs at every place that they share.
+    """All pairs of runs at every place that they share, by each of the metrics.
 
     checkpoints: by label; None: all. same_samples: rows count as the same samples wherever their numbers are equal.
+    metrics: of `similarity.METRICS`.
     """
     models, refused = _models(groups, checkpoints)
     places = sorted({place for each in models for place in each}, key=_place_order)
@@ -108,7 +112,8 @@ def compare_models(
         for model in here:
             clusters.setdefault(_samples_key(model, place.split, same_samples), []).append(model)
         refused += _refusals(groups, here, place.split, same_samples)
-        found += [_compare(place, cluster, reader, threads) for cluster in clusters.values() if len(cluster) > 1]
+        usable = [cluster for cluster in clusters.values() if len(cluster) > 1]
+        found += [_compare(place, cluster, reader, metric, threads) for metric in metrics for cluster in usable]
         reader.release()
     progress(len(places), len(places), "")
     return found, list(dict.fromkeys(refused))
@@ -182,7 +187,7 @@ def _why(one: Model, other: Model, split: str) -> str:
     return f"graphs of {a.k} and of {b.k} neighbours: give both the same neighbors.k"
 
 
-def _compare(place: Place, models: Sequence[Model], reader: GraphReader, threads: int | None) -> Compared:
+def _compare(place: Place, models: Sequence[Model], reader: GraphReader, metric: str, threads: int | None) -> Compared:
     """All pairs of these models, and of their layers, in one pass over the samples."""
     graphs: list[NeighborGraph] = []
     numbers: dict[int, int] = {}  # a graph that several models share (their common input) is counted once
@@ -209,33 +214,23 @@ def _compare(place: Place, models: Sequence[Model], reader: GraphReader, threads
     values, errors, chance = {}, {}, float("nan")
     if graphs:
         check_comparable(graphs)
-        chance = chance_level(row.k, graphs[0].n_reference - graphs[0].self_excluded)
-    similarity = _similarities(graphs, places, row.k, threads)
+        chance = chance_of(metric, row.k, graphs[0].n_reference - graphs[0].self_excluded)
+    similarity = similarities(metric, graphs, _pairs(places), row.k, threads)
     for a, b in combinations([model.number for model in models], 2):
         cells = np.full((2, len(places[a]), len(places[b])), np.nan)
         for (i, one), (j, other) in product(enumerate(places[a]), enumerate(places[b])):
             if one is not None and other is not None:
                 cells[:, i, j] = similarity[min(one, other), max(one, other)]
         values[a, b], errors[a, b] = cells
-    return Compared(
-        place, tuple(models), row.n_samples, row.k, chance, values, errors, engines, recalls, tuple(reasons)
-    )
+    figures = (row.n_samples, row.k, chance, values, errors, engines, recalls, tuple(reasons))
+    return Compared(place, tuple(models), *figures, metric)
 
 
-def _similarities(
-    graphs: Sequence[NeighborGraph], places: Mapping[int, Sequence[int | None]], k: int, threads: int | None
-) -> dict[tuple[int, int], tuple[float, float]]:
-    """NNLS and its standard error of every two graphs that two models put beside each other."""
+def _pairs(places: Mapping[int, Sequence[int | None]]) -> NDArray[np.int64]:
+    """Every two graphs that two models put beside each other, once, `(pairs, 2)`."""
     wanted = set()
     for one, other in combinations(places.values(), 2):
         for a, b in product(one, other):
             if a is not None and b is not None:
                 wanted.add((min(a, b), max(a, b)))
-    pairs = np.array(sorted(wanted), np.int64).reshape(-1, 2)
-    found = {}
-    if len(pairs):
-        for part in overlap_parts(graphs, pairs, threads=threads):
-            means, errors = part.moments(iou_table(k), k)
-            for (a, b), mean, error in zip(part.pairs.tolist(), means.tolist(), errors.tolist(), strict=True):
-                found[a, b] = (mean, error)
-    return found
+    return np.array(sorted(wanted), np.int64).reshape(-1, 2)

@@ -10,9 +10,11 @@ from typing import Any
 from rra_cli.comparison import correlation, curves, matrices
 from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
+from rra_cli.comparison.intra import intra_rows
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
 from rra_cli.comparison.scales import scale_correlation_rows
+from rra_cli.comparison.similarity import NNLS, check_metrics
 from rra_cli.comparison.statistics import LEVEL, check_level
 from rra_cli.core.progress import Reporter
 from rra_cli.errors import UserError
@@ -23,11 +25,14 @@ from rra_cli.report.run import part_of
 
 Rows = list[dict[str, Any]]
 INTER_MODEL = "inter-model NNLS"
+INTRA_MODEL = "NNLS within models"
+INTER_MODEL_OVERLAP = "inter-model overlap"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for. correlate: pairs of columns; checkpoints: of inter-model NNLS, None for all, empty for none.
+    """What is asked for. correlate: pairs of columns; checkpoints: of similarities between models, None for all, empty
+    for none. metrics: those similarities (`similarity.METRICS`).
 
     level: of intervals. band: what curves are shaded by. same_samples: rows count as the same samples wherever their
     numbers are equal. threads: None for all cores.
@@ -35,6 +40,7 @@ class Options:
 
     correlate: tuple[tuple[str, str], ...] = ()
     checkpoints: tuple[str, ...] | None = ("last",)
+    metrics: tuple[str, ...] = (NNLS,)
     level: float = LEVEL
     band: Band = "interval"
     same_samples: bool = False
@@ -42,6 +48,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check_level(self.level)
+        check_metrics(self.metrics)
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; at least 1 is needed")
 
@@ -72,7 +79,8 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         rows["correlations"] = list(correlation.correlation_rows(grouping.groups, pairs, options.level))
         rows["correlation_points"] = list(correlation.point_rows(grouping.groups, options.correlate))
     rows["scale_correlations"] = list(scale_correlation_rows(grouping.groups))
-    rows["refused"] = [{"quantity": INTER_MODEL, **vars(each)} for each in refused]
+    quantity = INTER_MODEL if NNLS in options.metrics else INTER_MODEL_OVERLAP
+    rows["refused"] += [{"quantity": quantity, **vars(each)} for each in refused]
     for each in [*left_out, *grouping.left_out]:
         reporter.note(f"{each.name} is left out: {each.reason}")
     columns = [column_name(column) for column in grouping.groups[0].columns]
@@ -82,7 +90,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         groups=tuple(group.label for group in grouping.groups),
         mains={group.label: correlation.main_checkpoint(group) for group in grouping.groups},
         frames=frames,
-        terms=_terms(runs),
+        terms=_terms(runs, options.metrics),
         band=options.band,
         level=options.level,
         asked=options.correlate,
@@ -94,6 +102,10 @@ def _curves(groups: Sequence[Group], rows: Mapping[str, Rows], options: Options)
     for group, own in zip(groups, cells, strict=True):
         rows["layers"].extend(curves.layer_rows(group, own, options.level))
         rows["training"].extend(curves.training_rows(group, options.level))
+        mains = None if options.checkpoints is None else [correlation.main_checkpoint(group)]
+        intra, faults = intra_rows(group, mains, options.level)
+        rows["nnls_intra"].extend(intra)
+        rows["refused"] += [{"quantity": INTRA_MODEL, "group_a": group.label, "reason": fault} for fault in faults]
     rows["differences"].extend(curves.difference_rows(groups, cells, options.level))
 
 
@@ -107,16 +119,18 @@ def _models(
             groups,
             _checkpoints(groups, options.checkpoints),
             same_samples=options.same_samples,
+            metrics=options.metrics,
             threads=options.threads,
             progress=progress,
         )
     for each in compared:
         found = matrices.matrices(each, groups)
+        table = "nnls" if each.metric == NNLS else "pairs"
         for matrix in found:
-            rows["nnls"].extend(matrices.matrix_rows(matrix, options.level))
-            rows["nnls_diagonal"].extend(matrices.diagonal_rows(matrix, options.level))
-        rows["nnls_differences"].extend(matrices.difference_rows(found, options.level))
-        rows["nnls_models"].extend(matrices.model_rows(each, groups))
+            rows[table].extend(matrices.matrix_rows(matrix, options.level))
+            rows[f"{table}_diagonal"].extend(matrices.diagonal_rows(matrix, options.level))
+        rows[f"{table}_differences"].extend(matrices.difference_rows(found, options.level))
+        rows[f"{table}_models"].extend(matrices.model_rows(each, groups))
     return refused
 
 
@@ -155,8 +169,9 @@ def _group_rows(grouping: Grouping) -> Rows:
     return rows
 
 
-def _terms(runs: Sequence[FinishedRun]) -> dict[str, Term]:
-    found: dict[str, Term] = {}
+def _terms(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> dict[str, Term]:
+    """Of the runs' metrics, and of those that models are compared by."""
+    found = {metric: term(metric, {}) for metric in metrics}
     for run in runs:
         for metric in map(str, run.metrics["metric"].unique()):
             found.setdefault(metric, term(metric, part_of(part_of(run.config, "metrics"), metric)))

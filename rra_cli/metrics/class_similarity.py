@@ -10,17 +10,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.fields import identity
 from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
+from rra_cli.metrics.graph_variants import Kind, nncs_of
 from rra_cli.metrics.metric import Input, LayerData, LayerMetric
 from rra_cli.neighbors.graph import InputError, NeighborGraph
+from rra_cli.neighbors.variants import Variant, check_variant
+
+DIRECTED = Kind("directed")
 
 
-def nncs(graph: NeighborGraph, labels: ArrayLike, *, class_balanced: bool = False) -> Estimate:
+def nncs(graph: NeighborGraph, labels: ArrayLike, *, class_balanced: bool = False, kind: Kind = DIRECTED) -> Estimate:
     """Nearest-neighbour class similarity: the mean fraction of the k neighbours that have the sample's own label.
 
     In [0, 1]; higher means that classes keep more to themselves. RRA thesis eq. 3.4; the same as the label
     neighbourhood overlap of Doimo et al. 2020. labels: `(n,)` integers or strings of the samples of a graph of a set
     against itself.
-    class_balanced: the mean of the classes' means instead (the default of DADApy).
+    class_balanced: the mean of the classes' means instead (the default of DADApy). kind: another graph made from this
+    one's lists, whose chance level and details are those of `graph_variants.nncs_of`.
 
     per_sample: `(n,)` fraction of every sample. std_error: sd / sqrt(n) of them, as if samples were independent
     (neighbourhoods overlap, so the true error is larger). chance: sum_c p_c (n_c - 1) / (N - 1), what a graph that
@@ -33,6 +38,8 @@ def nncs(graph: NeighborGraph, labels: ArrayLike, *, class_balanced: bool = Fals
     Raises `InputError` where labels do not fit the graph.
     """
     classes, codes = _codes(graph, labels)
+    if kind.variant != "directed":
+        return nncs_of(graph, classes, codes, kind, class_balanced=class_balanced)
     reason = collapsed(graph)
     if reason:
         return undefined(reason)
@@ -101,7 +108,10 @@ def _row_blocks(graph: NeighborGraph) -> list[slice]:
 class NNCS(LayerMetric):
     """Fraction of a sample's nearest neighbours that are of its own class (NNCS).
 
-    class_balanced: every class counts the same, however many samples it has.
+    class_balanced: every class counts the same, however many samples it has. graph: directed (the k nearest), mutual
+    (each among the k nearest of the other), union (one of the two), radius (no farther than a common radius);
+    samples without neighbours are left out and counted. radius_quantile: of graph=radius, which quantile of the
+    distances to the k-th neighbour the radius is.
     """
 
     name: ClassVar[str] = "nncs"
@@ -112,8 +122,14 @@ class NNCS(LayerMetric):
     higher_is: ClassVar[str] = "classes keep more to themselves"
 
     class_balanced: bool = identity(False)
+    graph: Variant = identity("directed", before="directed")
+    radius_quantile: float = identity(0.5, before=0.5)
+
+    def __post_init__(self) -> None:
+        check_variant(self.graph, self.radius_quantile)
 
     def measure(self, layer: LayerData) -> Estimate:
         if layer.labels is None:
             raise InputError("nncs needs labels, and the data has none", "leave metrics.nncs out")
-        return nncs(layer.neighbors, layer.labels, class_balanced=self.class_balanced)
+        kind = Kind(self.graph, self.radius_quantile)
+        return nncs(layer.neighbors, layer.labels, class_balanced=self.class_balanced, kind=kind)

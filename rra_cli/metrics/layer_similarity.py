@@ -10,10 +10,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core.fields import identity
 from rra_cli.metrics.estimate import Estimate, collapsed, undefined
+from rra_cli.metrics.graph_variants import Kind, pairs_of
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.overlap import all_pairs, check_comparable, overlap_parts
+from rra_cli.neighbors.variants import Variant, check_variant
 
 
 def iou_table(k: int) -> NDArray[np.float64]:
@@ -88,7 +91,12 @@ def nnls_pairs(
 
 @dataclass(frozen=True)
 class NNLS(LayerPairMetric):
-    """Intersection over union of the nearest neighbours in two layers (NNLS), for all pairs of layers."""
+    """Intersection over union of the nearest neighbours in two layers (NNLS), for all pairs of layers.
+
+    graph: directed (the k nearest), mutual (each among the k nearest of the other), union (one of the two), radius (no
+    farther than a radius common to the layer's samples); samples without neighbours in both layers are left out and
+    counted. radius_quantile: of graph=radius, which quantile of the distances to the k-th neighbour the radius is.
+    """
 
     name: ClassVar[str] = "nnls"
     unit: ClassVar[str] = "intersection over union"
@@ -96,5 +104,13 @@ class NNLS(LayerPairMetric):
     high: ClassVar[float | None] = 1.0
     higher_is: ClassVar[str] = "the two layers agree more on which samples are neighbours"
 
+    graph: Variant = identity("directed", before="directed")
+    radius_quantile: float = identity(0.5, before=0.5)
+
+    def __post_init__(self) -> None:
+        check_variant(self.graph, self.radius_quantile)
+
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
+        if self.graph != "directed":
+            return pairs_of([layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile), "iou")
         return nnls_pairs([layer.neighbors for layer in layers])

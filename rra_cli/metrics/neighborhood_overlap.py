@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from rra_cli.core.fields import identity
 from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
+from rra_cli.metrics.graph_variants import Kind, pairs_of
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.overlap import all_pairs, check_comparable, overlap_parts
+from rra_cli.neighbors.variants import Variant, check_variant
 
 Weights = Literal["top", "average", "rank_biased"]
 
@@ -101,7 +103,11 @@ class NeighborhoodOverlap(LayerPairMetric):
     """Fraction of the nearest neighbours that two layers share (neighbourhood overlap), for all pairs of layers.
 
     weights: top (chi_k: the k neighbours as a set), average (mean over the prefixes 1..k) or rank_biased. p: of
-    rank_biased, how much each further rank still counts.
+    rank_biased, how much each further rank still counts. graph: directed (the k nearest), or with weights=top mutual
+    (each among the k nearest of the other), union (one of the two), radius (no farther than a radius common to the
+    layer's samples): twice the shared neighbours over all of both, and samples without neighbours in both layers are
+    left out and counted. radius_quantile: of graph=radius, which quantile of the distances to the k-th neighbour the
+    radius is.
     """
 
     name: ClassVar[str] = "overlap"
@@ -112,9 +118,18 @@ class NeighborhoodOverlap(LayerPairMetric):
 
     weights: Weights = identity("top")
     p: float = identity(0.9)
+    graph: Variant = identity("directed", before="directed")
+    radius_quantile: float = identity(0.5, before=0.5)
 
     def __post_init__(self) -> None:
         _check(self.weights, self.p)
+        check_variant(self.graph, self.radius_quantile)
+        if self.graph != "directed" and self.weights != "top":
+            raise ValueError(
+                f"weights is {self.weights!r}, which needs lists of one length; graph={self.graph} has weights=top only"
+            )
 
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
+        if self.graph != "directed":
+            return pairs_of([layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile), "dice")
         return overlap_pairs([layer.neighbors for layer in layers], weights=self.weights, p=self.p)

@@ -18,7 +18,7 @@ from rra_cli.report.compare_axes import (
     value_axis,
 )
 from rra_cli.report.compare_view import Line, View
-from rra_cli.report.glossary import LAYER_SIMILARITY
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.layer_axis import plain
 from rra_cli.report.style import figure, legend_line, line_style, text_points
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _MOST_BETWEEN = 3
 
 
-def diagonal_figure(view: View, rows: pd.DataFrame, differences: pd.DataFrame) -> Figure | None:
+def diagonal_figure(
+    view: View, rows: pd.DataFrame, differences: pd.DataFrame, term: Term = LAYER_SIMILARITY
+) -> Figure | None:
     """Every layer with itself in other models: a line a comparison; below, differences of groups if there are.
 
     More than `_MOST_BETWEEN` comparisons of different groups, or differences, are left to the tables.
@@ -60,7 +62,7 @@ def diagonal_figure(view: View, rows: pd.DataFrame, differences: pd.DataFrame) -
         handles.append(
             legend_line(plain(f"{label}: {key[0]}" if len(key) == 1 and named[0] else label), **style.keywords())
         )
-    value_axis(axes[0], LAYER_SIMILARITY, [])
+    value_axis(axes[0], term, [])
     for level in rows["chance"].dropna().unique()[:1]:
         axes[0].axhline(float(level), **DOTTED, zorder=1, gid="chance")
         handles.insert(len(lines), legend_line("chance level", **DOTTED))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rra_cli.report.compare_view import View
+from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.heatmaps import colour_bar, draw_map
 from rra_cli.report.layer_axis import layer_ticks, names_inches, plain
 from rra_cli.report.style import WIDTH, figure, legend_line, line_style, number, shorten
@@ -20,20 +21,20 @@ _BAR_INCHES = 0.55
 _LONGEST_GROUP = 34
 
 
-def matrix_figure(rows: pd.DataFrame) -> Figure:
+def matrix_figure(rows: pd.DataFrame, short: str = LAYER_SIMILARITY.short) -> Figure:
     """Mean and standard deviation over the pairs of models, layers of group a down and of group b across.
 
-    rows: of nnls.csv, of one kind, pair of groups and place.
+    rows: of nnls.csv or pairs.csv, of one metric (short: its name), kind, pair of groups and place.
     """
     down = rows.sort_values("index_a", kind="stable")["layer_a"].drop_duplicates().tolist()
     across = rows.sort_values("index_b", kind="stable")["layer_b"].drop_duplicates().tolist()
     names = names_inches(down, size=6.0)
     width = max(1.2, WIDTH - _BAR_INCHES - names - 0.25)
     height = min(max(0.7, width * len(down) / len(across)), 1.4 * width)
-    shown = [("mean", "NNLS, mean")]
+    shown = [("mean", f"{short}, mean")]
     # One pair of models has no deviation.
     if rows["sd"].notna().any():
-        shown.append(("sd", "NNLS, sd"))
+        shown.append(("sd", f"{short}, sd"))
     total = len(shown) * height + names_inches(across, size=6.0) + 0.5
     made, panels = figure(total, rows=len(shown), sharex=True)
     for axes, (column, label) in zip(panels, shown, strict=True):

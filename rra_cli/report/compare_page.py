@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rra_cli.report.compare_view import View
 from rra_cli.report.html import Rendered, figures, file_list, folded
 from rra_cli.report.page import PAGE
 from rra_cli.report.style import number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST_ROWS = 60
 
@@ -83,7 +86,15 @@ def _layers(view: View) -> str:
 
 
 def _diagonal(view: View) -> str:
-    frame = view.frames["nnls_diagonal"]
+    pairs = view.frames["pairs_diagonal"]
+    others = [
+        _diagonal_of(view, view.term(metric).short, "pairs", pairs[pairs["metric"] == metric])
+        for metric in map(str, pairs["metric"].unique())
+    ]
+    return "".join([_diagonal_of(view, "NNLS", "nnls", view.frames["nnls_diagonal"]), *others])
+
+
+def _diagonal_of(view: View, short: str, table: str, frame: pd.DataFrame) -> str:
     frame = frame[frame["checkpoint"].isin(list(view.mains.values()))]
     if frame.empty:
         return ""
@@ -98,10 +109,10 @@ def _diagonal(view: View) -> str:
     places = list(dict.fromkeys(frame[keys].itertuples(index=False, name=None)))
     rows = [[*place, *(_summary(values.get((*place, each))) for each in comparisons)] for place in places[:_MOST_ROWS]]
     note = (
-        "<p>NNLS of every layer with itself in another model, mean ± sd over the pairs of models: "
-        '<a href="tables/nnls_diagonal.csv">nnls_diagonal.csv</a>; whole matrices: '
-        '<a href="tables/nnls.csv">nnls.csv</a>; differences with p-values: '
-        '<a href="tables/nnls_differences.csv">nnls_differences.csv</a>.</p>'
+        f"<p>{escape(short)} of every layer with itself in another model, mean ± sd over the pairs of models: "
+        f'<a href="tables/{table}_diagonal.csv">{table}_diagonal.csv</a>; whole matrices: '
+        f'<a href="tables/{table}.csv">{table}.csv</a>; differences with p-values: '
+        f'<a href="tables/{table}_differences.csv">{table}_differences.csv</a>.</p>'
     )
     return note + _table([*keys, *comparisons], rows, text_columns=4)
 

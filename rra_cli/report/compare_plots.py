@@ -11,7 +11,7 @@ from rra_cli.report.compare_curves import epochs_figure, layers_figure, training
 from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
 from rra_cli.report.compare_view import View
-from rra_cli.report.glossary import LAYER_SIMILARITY
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.plot import Plot
 from rra_cli.report.style import file_name
 
@@ -77,19 +77,53 @@ def _epochs(view: View) -> Iterator[Plot]:
 
 
 def _similarity(view: View) -> Iterator[Plot]:
-    diagonal, differences, cells = (view.frames[name] for name in ("nnls_diagonal", "nnls_differences", "nnls"))
+    """Layers in other models, by NNLS and by every other metric that was asked for."""
+    yield from _similar(view, "nnls", LAYER_SIMILARITY, *_parts(view, "nnls"))
+    yield from _intra(view)
+    cells, diagonal, differences = _parts(view, "pairs")
+    for metric in map(str, cells["metric"].unique()):
+        frames = (frame[frame["metric"] == metric] for frame in (cells, diagonal, differences))
+        yield from _similar(view, metric, view.term(metric), *frames)
+
+
+def _intra(view: View) -> Iterator[Plot]:
+    """Layers of one model, means over the seeds, a map for every group at its main checkpoint. The map of a single run
+    is in its own report.
+    """
+    frame = view.frames["nnls_intra"]
+    frame = frame[frame["n"] > 1].assign(kind="intra")
+    for number, (key, rows) in enumerate(
+        view.main_rows(frame).groupby(["group", "checkpoint", "split", "pool", "scale"], sort=False)
+    ):
+        group, place = str(key[0]), key[1:]
+        yield Plot(
+            file_name("nnls_intra", _slug(view, group), *_told(place)),
+            f"Layers of one model, {group}, {_where(place)}",
+            f"Mean (and standard deviation) over the seeds: {int(rows['n'].max())}. Hatched: no value.",
+            partial(matrix_figure, rows),
+            number < _MOST_MAPS,
+        )
+
+
+def _parts(view: View, table: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    return view.frames[table], view.frames[f"{table}_diagonal"], view.frames[f"{table}_differences"]
+
+
+def _similar(
+    view: View, name: str, term: Term, cells: pd.DataFrame, diagonal: pd.DataFrame, differences: pd.DataFrame
+) -> Iterator[Plot]:
     keys = ["checkpoint", "split", "pool", "scale"]
-    mains = set(view.mains.values())
+    mains, told = set(view.mains.values()), "" if name == "nnls" else f" ({term.short})"
     for place, rows in diagonal.groupby(keys, sort=False):
         own = differences[(differences[keys] == list(place)).all(axis=1)]
         main = place[0] in mains and _is_first(view, place, diagonal)
         yield Plot(
-            file_name("nnls_diagonal", *_told(place)),
-            f"Layers and themselves in other models, {_where(place)}",
-            f"{LAYER_SIMILARITY.label.capitalize()} of every layer with itself, over pairs of models. 1: the models "
+            file_name(f"{name}_diagonal", *_told(place)),
+            f"Layers and themselves in other models, {_where(place)}{told}",
+            f"{term.label.capitalize()}{told} of every layer with itself, over pairs of models. 1: the models "
             f"have the same neighbours there. Bands: {view.level:.0%} interval with the seeds as the units, "
             f"{_JACKKNIFE}. Dotted: chance level.",
-            partial(diagonal_figure, view, rows, own),
+            partial(diagonal_figure, view, rows, own, term),
             main,
         )
     count = 0
@@ -101,10 +135,10 @@ def _similarity(view: View) -> Iterator[Plot]:
         slugs = [_slug(view, group) for group in dict.fromkeys((group_a, group_b))]
         models = group_a if kind == "within" else f"{group_a} and {group_b}"
         yield Plot(
-            file_name("nnls", kind, *slugs, *_told(place)),
-            f"Layers of different models, {models}, {_where(place)}",
+            file_name(name, kind, *slugs, *_told(place)),
+            f"Layers of different models, {models}, {_where(place)}{told}",
             _pairs_text(rows, kind),
-            partial(matrix_figure, rows),
+            partial(matrix_figure, rows, term.short),
             bool(main),
         )
 

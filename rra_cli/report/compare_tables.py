@@ -27,6 +27,9 @@ _PAIRS = ("mean", "sd", "n_pairs", "n_a", "n_b", "low", "high")
 _SEARCH = ("chance", "engine", "recall", "reason")
 _TEST = ("difference", "low", "high", "p", "n_a", "n_b", "paired")
 
+# Tables of layers in other models: nnls.csv, nnls_diagonal.csv ...
+_PARTS = ("", "_diagonal", "_differences", "_models")
+
 # name -> columns; where `group` is among them, the columns that tell groups apart follow it.
 TABLES: dict[str, tuple[str, ...]] = {
     # Every folder that was found: the group it belongs to, or why it is left out.
@@ -70,6 +73,12 @@ TABLES: dict[str, tuple[str, ...]] = {
     "nnls_models": (
         *("run_a", "run_b", "group_a", "group_b", *_POINT, "layer_a", "layer_b", *_POOL, *_SIZE, "nnls", "std_error"),
     ),
+    # Layer similarity within each model, over seeds.
+    "nnls_intra": (
+        *("group", *_POINT, "layer_a", "index_a", "layer_b", "index_b", *_POOL, *_SIZE, *_SUMMARY, "chance", "reason"),
+    ),
+    # The same four of every other metric that models were compared by (`--metric`).
+    **{f"pairs{part}": () for part in _PARTS},  # columns: below
     # over: what the points are (`runs`, `layers`, `epochs`, `epochs>0`); group "" is all groups together.
     "correlations": (
         *("x", "y", "over", "group", "checkpoint", "split", "layer", *_POOL, *_SIZE, "n", "r", "p", "low", "high"),
@@ -89,16 +98,21 @@ TABLES: dict[str, tuple[str, ...]] = {
     # What was refused, and why.
     "refused": ("quantity", "group_a", "group_b", "split", "reason"),
 }
+for _part in _PARTS:
+    _columns = ("similarity" if column == "nnls" else column for column in TABLES[f"nnls{_part}"])
+    TABLES[f"pairs{_part}"] = ("metric", *_columns)
+# Not written where they are empty.
+OPTIONAL = frozenset({"nnls_intra", *(f"pairs{part}" for part in _PARTS)})
 WHOLE = frozenset(
     {"seed", "epoch", "index", "index_a", "index_b", "scale", "subset", "n_samples", "k", "n", "n_a", "n_b", "n_pairs"}
     | {"scale_a", "scale_b", "n_layers", "n_curves"}
 )
 NUMBERS = frozenset(
-    {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "std_error", "r", "rho"}
-    | {"rho_p", "n_effective", "p_effective", "x_value", "y_value"}
+    {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "similarity", "std_error"}
+    | {"r", "rho", "rho_p", "n_effective", "p_effective", "x_value", "y_value"}
 )
 # Long lists of pairs, for programs alone.
-PARQUET_ONLY = frozenset({"nnls_models"})
+PARQUET_ONLY = frozenset({"nnls_models", "pairs_models"})
 
 
 def columns_of(name: str, group_columns: Sequence[str]) -> list[str]:
