@@ -21,6 +21,7 @@ from rra_cli.report.compare_plots import comparison_plots
 from rra_cli.report.compare_rendering import write_comparison
 from rra_cli.report.compare_tables import TABLES, frame_of
 from rra_cli.report.compare_view import View
+from rra_cli.report.glossary import term
 from rra_cli.report.style import encode, styled
 
 DEEP = ("input", "a", "b", "c", "logits")
@@ -286,6 +287,24 @@ def test_every_plot_has_a_name_of_its_own_and_equal_views_give_equal_bytes() -> 
     assert first == second
 
 
+def test_other_metrics_of_pairs_of_models_are_drawn_as_nnls_is() -> None:
+    """With their own names on axes and files; what is empty is not written."""
+    named = [{**row, "metric": "overlap"} for row in nnls_rows("within", "aug=none", "aug=none", DEEP, DEEP)]
+    own = [{**row, "metric": "overlap"} for row in diagonals()]
+    shown = view(pairs=named, pairs_diagonal=own, pairs_differences=differences())
+    shown = replace(shown, terms={**shown.terms, "overlap": term("overlap", {})})
+    plots = {plot.name: plot for plot in comparison_plots(shown)}
+    assert {"overlap_diagonal_last_test", "overlap_within_aug-none_last_test"} <= set(plots)
+    assert not any(name.startswith("nnls") for name in plots)
+    assert "Neighbourhood overlap" in plots["overlap_diagonal_last_test"].caption
+    figure = plots["overlap_within_aug-none_last_test"].draw()
+    assert figure is not None
+    assert "overlap, mean" in [axes.get_ylabel() for axes in figure.axes]
+    diagonal = plots["overlap_diagonal_last_test"].draw()
+    assert diagonal is not None
+    assert diagonal.axes[0].get_ylabel() == "overlap"
+
+
 def test_groups_whose_names_differ_by_odd_characters_alone_keep_their_own_files() -> None:
     rows = [row for name in ("lr=1", "lr:1") for row in nnls_rows("within", name, name, FLAT, FLAT)]
     shown = view(("lr=1", "lr:1"), nnls=rows)
@@ -342,3 +361,21 @@ def test_an_earlier_comparisons_files_go_and_others_stay(tmp_path: Path) -> None
     assert not (folder / "tables" / "old.csv").exists()
     assert (folder / "tables" / "notes.txt").read_text() == "mine"
     assert all(path.is_file() for path in paths)
+
+
+def test_each_group_of_several_seeds_has_a_map_of_the_layers_of_one_model() -> None:
+    rows = [
+        {**row, "group": group, "n": n}
+        for group, n in (("aug=none", 3), ("aug=rra", 1))
+        for row in nnls_rows("", "", "", DEEP, DEEP)
+    ]
+    (plot,) = (each for each in comparison_plots(view(nnls_intra=rows)) if each.name.startswith("nnls_intra"))
+    assert plot.name == "nnls_intra_aug-none_last_test", "one seed has its map in the run's own report"
+    assert plot.title == "Layers of one model, aug=none, last, test"
+    assert "over the seeds: 3" in plot.caption
+    with styled():
+        drawn = plot.draw()
+    assert isinstance(drawn, Figure)
+    image = drawn.axes[0].images[0].get_array()
+    assert image is not None
+    assert image[1, 2] == pytest.approx(1 / 3)
