@@ -20,7 +20,7 @@ from rra_cli.report import render
 from rra_cli.report.per_sample import write_per_sample
 from rra_cli.report.schema import SEARCH_TIMES
 from rra_cli.report.writing import write_search_times, write_table
-from rra_cli.stages.budget import Missing, captures_of, estimates, missing_stages, total
+from rra_cli.stages.budget import Missing, captures_of, estimates, missing_stages, still_read, total
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads, side_by_side
 from rra_cli.stages.engines import reserve_threads
@@ -157,7 +157,8 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
         run_dir.status("running", layout.training.title)
         with leading(context.device):
             ensure(layout.training, context)
-    for walk in layout.walks:
+    walks = layout.walks
+    for number, walk in enumerate(walks):
         missing = [target for target in walk.targets if not target.done(store)]
         needs = [need for target in missing for need in target.needs if not need.done(store)]
         graphs = list({need.unit: need for need in needs}.values())  # layers without maps have one at all scales
@@ -169,7 +170,9 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
                     _build(stages, context, run_dir, progress)
         if freed:
             # Once more what stayed for another run: it may have ended, or been found dead, in the meantime.
-            specs = [spec for capture in captures_of(walk) for spec in capture.specs]
+            read = captures_of(walk)
+            later = still_read(read, walks[number + 1 :], store)
+            specs = [spec for capture in read if capture not in later for spec in capture.specs]
             left = store.free_all([*left, *specs], run_id=run_dir.id)
 
 

@@ -17,7 +17,7 @@ rra ls: what there is to choose from.
 
 usage: rra ls [GROUP ...] [--config-dir DIR]
 
-Groups: experiment, model, dataset, method, augment, optimizer, pooling, neighbors, metrics, runtime.
+Groups: experiment, model, dataset, method, augment, alter, optimizer, pooling, neighbors, metrics, runtime.
 An option is used as GROUP=OPTION; of a component that has no option of its own, write {name: COMPONENT}.
 """
 ORDER = (
@@ -26,6 +26,7 @@ ORDER = (
     "model",
     "method",
     "augment",
+    "alter",
     "optimizer",
     "pooling",
     "neighbors",

@@ -18,6 +18,7 @@ from rra_cli.errors import EXIT_OK, EXIT_USER, ConfigError, UserError
 if TYPE_CHECKING:
     import argparse
 
+    from rra_cli.config.experiment import Experiment
     from rra_cli.config.overrides import Checked
 
 HELP = """\
@@ -110,8 +111,9 @@ def main(arguments: Sequence[str]) -> int:
         checked = joining(checked, config)
         laid_out = lay_out(checked, args.config_dir, config, name, command)
         return run_sweep(laid_out, launch_of(config, experiment, checked.overrides, excluded(checked)))
+    assert experiment is not None, "without a sweep, what has no fault is bound"
     with hydra_errors():
-        folder = run_folder(config.hydra.run.dir, name)
+        folder = run_folder(config.hydra.run.dir, f"{name}{altered(experiment)}")
     with hydra_errors(), job.nothing_half_written(folder):
         job.check_folder(folder)
         call_hydra([], [*checked.overrides, *in_folder("hydra.run.dir", folder)], args.config_dir)
@@ -162,6 +164,13 @@ def _show(args: argparse.Namespace, checked: Checked) -> int:
             # Hydra has said on stderr what it did not find.
             raise UserError(f"Hydra ended with code {error.code}", "see its message above") from error
     return EXIT_OK
+
+
+def altered(experiment: Experiment) -> str:
+    """What the name of a run folder says where the measured samples are altered: `_noise-0.5`; else nothing."""
+    from rra_cli.data.alterations.alteration import title
+
+    return "" if experiment.alter.is_none else f"_{title(experiment.alter).replace(' ', '-')}"
 
 
 def run_folder(given: str, name: str) -> Path:

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from rra_cli.config import catalog
+from rra_cli.config.alterations import by_level, option_settings
 from rra_cli.config.describe import fault_lines, shown
 from rra_cli.config.experiment import ActivationsConfig, Comparison, Experiment, MetricSet, Runtime, StoreConfig
+from rra_cli.config.pictures import PicturesConfig
+from rra_cli.config.samples import SampleStudyConfig
+from rra_cli.config.uncertainty import UncertaintyConfig
 from rra_cli.core.component import GROUPS, component
 from rra_cli.core.fields import Kind, kind_of
 from rra_cli.errors import ConfigError, UserError, did_you_mean
@@ -18,9 +22,18 @@ from rra_cli.errors import ConfigError, UserError, did_you_mean
 T = TypeVar("T")
 
 COMPONENTS = tuple(group for group in GROUPS if group != "metrics")
-SECTIONS: dict[str, type[Any]] = {"activations": ActivationsConfig, "runtime": Runtime, "store": StoreConfig}
-KEYS = ("seed", *COMPONENTS, "pooling", "metrics", "compare", "transfer", "transfer_layers", *SECTIONS)
+SECTIONS: dict[str, type[Any]] = {
+    "activations": ActivationsConfig,
+    "samples": SampleStudyConfig,
+    "pictures": PicturesConfig,
+    "runtime": Runtime,
+    "store": StoreConfig,
+}
+KEYS = ("seed", *COMPONENTS, "pooling", "metrics", "compare", "transfer", "transfer_layers", "invariance", *SECTIONS)
+# What a configuration of an earlier version does not name.
+EARLIER = {"alter": {"name": "none"}}
 FLAGS = ("per_sample", "per_class")
+UNCERTAINTY = tuple(field.name for field in dataclasses.fields(UncertaintyConfig))
 HINT = "`rra run +experiment=NAME --cfg job` prints the whole configuration; `rra ls` lists what there is"
 NO_EXPERIMENT = "custom"
 
@@ -48,11 +61,12 @@ class _Binder:
         self.unknown("", config, KEYS)
         parts: dict[str, Any] = {"seed": self.seed(config)}
         for group in COMPONENTS:
-            parts[group] = self.component(group, group, config.get(group))
+            parts[group] = self.component(group, group, config.get(group, EARLIER.get(group)))
         parts["pooling"] = self.pooling(config.get("pooling"))
         parts["metrics"] = self.metrics(config.get("metrics"))
         parts["compare"] = self.compare({} if config.get("compare") is None else config["compare"])
         parts["transfer"] = self.transfer({} if config.get("transfer") is None else config["transfer"])
+        parts["invariance"] = self.invariance({} if config.get("invariance") is None else config["invariance"])
         parts["transfer_layers"] = self.names("transfer_layers", config.get("transfer_layers"))
         for section, cls in SECTIONS.items():
             parts[section] = self.settings(section, cls, {} if config.get(section) is None else config[section])
@@ -85,7 +99,21 @@ class _Binder:
         except UserError as error:
             self.faults.append(f"{path}.name: {error.message}")
             return None
-        return self.settings(path, cls, {key: value for key, value in values.items() if key != "name"})
+        # Fields that are components themselves, by name of an option or with their settings.
+        parts = {field: kind for field, kind in getattr(cls, "parts", {}).items() if field in values}
+        found = {field: self.part(f"{path}.{field}", kind, values[field]) for field, kind in parts.items()}
+        bound = self.settings(path, cls, {key: value for key, value in values.items() if key not in ("name", *parts)})
+        return bound if bound is None or None in found.values() else dataclasses.replace(bound, **found)
+
+    def part(self, path: str, group: str, values: Any) -> Any:
+        """A component within another one."""
+        if not isinstance(values, str):
+            return self.component(path, group, values)
+        try:
+            return self.component(path, group, option_settings(group, values))
+        except ValueError as error:
+            self.faults.append(f"{path}: {error}")
+            return None
 
     def pooling(self, values: Any) -> dict[str, Any]:
         from rra_cli.activations.pooling import NAMES, Pooling
@@ -117,7 +145,9 @@ class _Binder:
         for key, value in flags.items():
             if not isinstance(value, bool):
                 self.faults.append(f"metrics.{key}: expected true or false, got {value!r}")
-        chosen = {key: value for key, value in values.items() if key not in FLAGS}
+        told = {key: values[key] for key in UNCERTAINTY if key in values}
+        uncertainty = self.settings("metrics", UncertaintyConfig, told)
+        chosen = {key: value for key, value in values.items() if key not in (*FLAGS, *UNCERTAINTY)}
         if not chosen:
             self.faults.append("metrics: none is chosen; `rra ls metrics` lists what there is")
         bound = {}
@@ -130,9 +160,9 @@ class _Binder:
                 # A flag that was mistyped looks like a metric without settings.
                 self.faults.append(
                     f"metrics.{key}: expected a metric's settings ({{name: ...}}), got {shown(value)}; "
-                    f"{did_you_mean(key, [*FLAGS, *(k for k in chosen if k != key)])}"
+                    f"{did_you_mean(key, [*FLAGS, *UNCERTAINTY, *(k for k in chosen if k != key)])}"
                 )
-        return None if self.faults else MetricSet(bound, **flags)
+        return None if self.faults or uncertainty is None else MetricSet(bound, **flags, uncertainty=uncertainty)
 
     def compare(self, values: Any) -> Comparison | None:
         if not isinstance(values, Mapping):
@@ -161,6 +191,27 @@ class _Binder:
             if not str(name).isidentifier():
                 self.faults.append(f"transfer.{name}: a data set is named by letters, digits and _")
             bound[str(name)] = self.component(f"transfer.{name}", "dataset", settings)
+        return bound
+
+    def invariance(self, values: Any) -> dict[str, Any]:
+        """Alterations by names of the user's choice; a list of levels makes one of each."""
+        if not isinstance(values, Mapping):
+            self.faults.append(f"invariance: expected a mapping of names to alterations, got {values!r}")
+            return {}
+        bound: dict[str, Any] = {}
+        for name, settings in values.items():
+            path = f"invariance.{name}"
+            if not str(name).isidentifier():
+                self.faults.append(f"{path}: an alteration is named by letters, digits and _")
+            try:
+                entries = by_level(str(name), settings)
+            except ValueError as error:
+                self.faults.append(f"{path}.{error}")
+                continue
+            for entry, given in entries.items():
+                if entry in bound:
+                    self.faults.append(f"{path}: there are two alterations called {entry}")
+                bound[entry] = self.component(path, "alter", given)
         return bound
 
     def names(self, path: str, values: Any) -> tuple[str, ...]:

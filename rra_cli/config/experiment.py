@@ -11,11 +11,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from rra_cli.activations.projection import Projection
+from rra_cli.config.pictures import PicturesConfig
+from rra_cli.config.samples import SampleStudyConfig
+from rra_cli.config.uncertainty import UncertaintyConfig
 from rra_cli.core.fields import execution, identity, location, selection
 from rra_cli.core.resources import parse_bytes
 
 if TYPE_CHECKING:
     from rra_cli.activations.pooling import Pooling
+    from rra_cli.data.alterations.alteration import Alteration
     from rra_cli.data.augment import Augment
     from rra_cli.data.dataset import Dataset
     from rra_cli.methods.method import Method
@@ -136,11 +140,13 @@ class MetricSet:
     """The metrics by the name of their column, and what is written beside their values.
 
     per_sample: a value of every sample as Parquet. per_class: values by class and the class x class table.
+    uncertainty: intervals and null distributions (its keys are keys of `metrics`).
     """
 
     metrics: Mapping[str, Metric] = selection()
     per_sample: bool = selection(False)
     per_class: bool = selection(False)
+    uncertainty: UncertaintyConfig = selection(default_factory=UncertaintyConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
@@ -160,12 +166,20 @@ class Comparison:
         object.__setattr__(self, "engines", MappingProxyType(dict(self.engines)))
 
 
+def _unaltered() -> Alteration:
+    from rra_cli.data.alterations.alteration import NoAlteration
+
+    return NoAlteration()
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Everything that a run is made of. pooling: by name, each measured on its own.
 
     transfer: other data sets, by names for tables, to which the trained network is applied: the probes among the
     metrics are measured there, too. transfer_layers: names or globs of the layers; empty: the representation alone.
+    alter: what is done to all that is measured; training sees none of it. invariance: alterations by names for tables,
+    whose copies of the measured samples are compared with the samples themselves, layer by layer.
     """
 
     name: str = location()
@@ -179,15 +193,20 @@ class Experiment:
     neighbors: Engine = identity()
     metrics: MetricSet = selection()
     activations: ActivationsConfig = identity(default_factory=ActivationsConfig)
+    samples: SampleStudyConfig = selection(default_factory=SampleStudyConfig)
+    pictures: PicturesConfig = selection(default_factory=PicturesConfig)
     compare: Comparison = selection(default_factory=Comparison)
     transfer: Mapping[str, Dataset] = selection(default_factory=dict)
     transfer_layers: tuple[str, ...] = selection(())
+    alter: Alteration = identity(default_factory=_unaltered)
+    invariance: Mapping[str, Alteration] = selection(default_factory=dict)
     runtime: Runtime = execution(default_factory=Runtime)
     store: StoreConfig = location(default_factory=StoreConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pooling", MappingProxyType(dict(self.pooling)))
         object.__setattr__(self, "transfer", MappingProxyType(dict(self.transfer)))
+        object.__setattr__(self, "invariance", MappingProxyType(dict(self.invariance)))
 
     @property
     def store_root(self) -> Path:

@@ -24,6 +24,7 @@ GROUPS = {
     "model": ("rra_cli.models", "rra_cli.models.model", "Model"),
     "dataset": ("rra_cli.data", "rra_cli.data.dataset", "Dataset"),
     "augment": ("rra_cli.data", "rra_cli.data.augment", "Augment"),
+    "alter": ("rra_cli.data.alterations", "rra_cli.data.alterations.alteration", "Alteration"),
     "method": ("rra_cli.methods", "rra_cli.methods.method", "Method"),
     "optimizer": ("rra_cli.training", "rra_cli.training.optimizer", "Optimizer"),
     "neighbors": ("rra_cli.neighbors", "rra_cli.neighbors.engine", "Engine"),

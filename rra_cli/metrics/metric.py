@@ -16,9 +16,10 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.neighbors.graph import NeighborGraph
 
-# One layer; all layers of one model at once (pairs); one layer of two splits (fitted to train, judged by test).
-Scope = Literal["layer", "layers", "transfer"]
-Input = Literal["graph", "labels", "activations"]
+# One layer; all layers of one model at once (pairs); one layer of two splits (fitted to train, judged by test); the
+# network itself, which is run on images (a study of its own).
+Scope = Literal["layer", "layers", "transfer", "network"]
+Input = Literal["graph", "labels", "activations", "encoder", "images"]
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,36 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rra_cli.core.numba_threads import usable_cores
 from rra_cli.neighbors.arguments import as_count
-from rra_cli.neighbors.graph import InputError, NeighborGraph
+from rra_cli.neighbors.graph import InputError
 
 _BLOCK_IDS = 1 << 19  # ids that a thread reads between two looks at the queue: half a millisecond
 _BLOCK_COUNTS = 1 << 20  # counts by sample that it gathers meanwhile
 _MEMORY = 1 << 28  # bytes of results at a time
+
+
+class Lists(Protocol):
+    """What is read of a graph: `indices` `(n, k)`, nearest first, and of how many samples they are ids."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def indices(self) -> NDArray[np.integer]: ...
+
+    @property
+    def k(self) -> int: ...
+
+    @property
+    def n_reference(self) -> int: ...
+
+    @property
+    def self_excluded(self) -> bool: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +71,7 @@ class Overlaps:
         return means, np.sqrt(squares / (n - 1) / n) if n > 1 else np.full(len(means), np.nan)
 
 
-def check_comparable(graphs: Sequence[NeighborGraph]) -> None:
+def check_comparable(graphs: Sequence[Lists]) -> None:
     """Raises `InputError` unless the graphs have the same samples, k and kind of reference set."""
     for other in graphs[1:]:
         first = graphs[0]
@@ -86,7 +105,7 @@ def cross_pairs(first: int, second: int) -> NDArray[np.int64]:
 
 
 def count_overlaps(
-    graphs: Sequence[NeighborGraph],
+    graphs: Sequence[Lists],
     pairs: ArrayLike | None = None,
     *,
     ks: Sequence[int] | None = None,
@@ -108,7 +127,7 @@ def count_overlaps(
 
 
 def overlap_parts(
-    graphs: Sequence[NeighborGraph],
+    graphs: Sequence[Lists],
     pairs: ArrayLike | None = None,
     *,
     ks: Sequence[int] | None = None,
@@ -140,7 +159,7 @@ def usable_threads() -> int:
 
 
 def _count(
-    graphs: Sequence[NeighborGraph], pairs: NDArray[np.int64], ks: tuple[int, ...], per_sample: bool, threads: int
+    graphs: Sequence[Lists], pairs: NDArray[np.int64], ks: tuple[int, ...], per_sample: bool, threads: int
 ) -> Overlaps:
     from rra_cli.neighbors.overlap_kernels import count_samples
 
@@ -230,7 +249,7 @@ def _checked_pairs(pairs: ArrayLike | None, count: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _checked_ks(graphs: Sequence[NeighborGraph], ks: Sequence[int] | None) -> tuple[int, ...]:
+def _checked_ks(graphs: Sequence[Lists], ks: Sequence[int] | None) -> tuple[int, ...]:
     if not graphs:
         raise InputError("there are no graphs to compare")
     chosen = sorted({as_count(k, "k") for k in ([graphs[0].k] if ks is None else ks)})

@@ -32,7 +32,7 @@ def curve(run: Run, metrics: Sequence[str]) -> Figure:
     """The metrics along the layers: one line per split, checkpoint (where few), pooling and metric.
 
     Windows over maps have figures of their own (`scales`).
-    Shaded: ±1.96 standard errors where known. A layer without a value is a gap, marked × on the axis.
+    Shaded: intervals, or ±1.96 standard errors where known. A layer without a value is a gap, marked × on the axis.
     """
     series = [
         found
@@ -89,8 +89,9 @@ def draw_series(axes: Axes, line: Series, style: LineStyle) -> None:
     dense = len(at) > 30
     keywords = style.keywords() | ({"markersize": 2.0} if dense else {})
     axes.plot(at, line.value, **keywords, zorder=3, gid="series")
-    if np.isfinite(line.std_error).any():
-        low, high = line.value - NORMAL_95 * line.std_error, line.value + NORMAL_95 * line.std_error
+    if line.interval is not None or np.isfinite(line.std_error).any():
+        reach = NORMAL_95 * line.std_error
+        low, high = (line.value - reach, line.value + reach) if line.interval is None else line.interval
         axes.fill_between(at, low, high, color=style.colour, alpha=0.22, linewidth=0, zorder=2)
     if line.empty:
         axes.plot(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rra_cli.report.schema import LABELS, TEXT, WHOLE, Table
+from rra_cli.report.schema import ALTER, LABELS, TEXT, WHOLE, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,15 +44,18 @@ def complete(frame: pd.DataFrame, table: Table, name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    given = [str(column) for column in frame.columns]
+    told = [ALTER] if ALTER in frame.columns else []
+    given = [str(column) for column in frame.columns if column != ALTER]
     missing = [column for column in table.columns if column not in given and column not in table.optional]
-    unknown = [] if table.open else [column for column in given if column not in table.columns]
+    unknown = [] if table.open else [column for column in given if column not in (*table.columns, *table.trailing)]
     if missing or unknown:
         raise ValueError(f"table {name!r}: missing columns {missing}, unknown columns {unknown}")
     order = [*table.columns, *(column for column in given if column not in (*table.columns, *table.trailing))]
     order += [column for column in table.trailing if column in given]
     empty = [None] * len(frame)
-    return pd.DataFrame({column: _typed(frame[column] if column in given else empty, column) for column in order})
+    known = {*given, *told}
+    cells = {column: frame[column] if column in known else empty for column in (*order, *told)}
+    return pd.DataFrame({column: _typed(found, column) for column, found in cells.items()})
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:

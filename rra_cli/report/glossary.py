@@ -143,6 +143,8 @@ def term(metric: str, settings: Mapping[str, Any]) -> Term:
         found = _KNOWN[cls.name]
         if "labelling" in settings:
             found = replace(found, label=f"{found.label} ({settings['labelling']})")
+        if settings.get("graph", "directed") != "directed":
+            found = replace(found, label=f"{found.label} ({settings['graph']} graph)")
     else:
         found = _described(metric, cls)
     return replace(found, short=_short(metric, found))

@@ -48,7 +48,9 @@ def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links:
         ("Settings", _details("Configuration", run.config) + _details("Provenance", run.provenance)),
     ]
     body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>\n" for title, content in sections if content)
-    return PAGE.substitute(title=escape(run.name), folder=escape(folder_name), body=body)
+    altered = _component(run.config, "alter")
+    name = run.name if altered in ("", "none") else f"{run.name}, measured samples altered: {altered}"
+    return PAGE.substitute(title=escape(name), folder=escape(folder_name), body=body)
 
 
 def _summary(run: Run) -> str:
@@ -59,9 +61,9 @@ def _summary(run: Run) -> str:
     }
     k = {split: sorted(tables.loc[tables["split"] == split, "k"].dropna().unique()) for split in run.splits}
     facts: list[tuple[str, str]] = []
-    for group in ("dataset", "model", "method", "augment", "optimizer"):
+    for group in ("dataset", "alter", "model", "method", "augment", "optimizer"):
         named = _component(run.config, group)
-        if named:
+        if named and (group, named) != ("alter", "none"):
             facts.append((group, named))
     path = part_of(run.config, "activations").get("path")
     if path is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,26 +40,52 @@ def milestone_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDA
     return np.stack([missing if found is None else found.value for found in series], axis=1)
 
 
+def to_next_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArray[np.float64] | None:
+    """Similarity of every layer to itself one checkpoint before, `(n_layers, n_checkpoints)`; NaN at the first one.
+
+    metric: `nnls` or a metric of pairs.csv. None with fewer than three checkpoints, or where it was not measured.
+    """
+    checkpoints = trained_checkpoints(run)
+    found = np.full((len(run.layers), len(checkpoints)), np.nan)
+    if len(checkpoints) < FEWEST:
+        return None
+    for at, (earlier, later) in enumerate(pairwise(checkpoints), 1):
+        rows = _across(run, metric, split, variant, later)
+        if rows is not None:
+            frame, column = rows
+            values = frame[frame["checkpoint_a"] == earlier.label].drop_duplicates("layer_a").set_index("layer_a")
+            found[:, at] = [values[column].get(layer, np.nan) for layer in run.layers]
+    # To the last one alone there are rows of older runs, too.
+    return found if np.isfinite(found[:, 1:-1]).any() else None
+
+
 def to_last_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArray[np.float64] | None:
     """Similarity of every layer to itself at the last checkpoint, `(n_layers, n_checkpoints)`, 1 there for NNLS.
 
     metric: `nnls` or a metric of pairs.csv. None with fewer than three checkpoints, or where none was measured.
     """
     checkpoints = trained_checkpoints(run)
-    frame, column = _pairs(run, metric)
-    if frame is None or len(checkpoints) < FEWEST:
+    rows = None if len(checkpoints) < FEWEST else _across(run, metric, split, variant, checkpoints[-1])
+    if rows is None:
         return None
-    last = checkpoints[-1]
-    here = (frame["checkpoint_b"] == last.label) & (frame["layer_a"] == frame["layer_b"]) & (frame["subset"] == 0)
-    for side in ("a", "b"):
-        here &= (frame[f"split_{side}"] == split) & (frame[f"pool_{side}"] == variant.pool)
-        here &= frame[f"scale_{side}"] == variant.scale
-    frame = frame[here & (frame["model_a"] == frame["model_b"])]
-    if not (frame["checkpoint_a"] != last.label).any():
+    frame, column = rows
+    if not (frame["checkpoint_a"] != checkpoints[-1].label).any():
         return None
     found = frame.drop_duplicates(["checkpoint_a", "layer_a"]).set_index(["layer_a", "checkpoint_a"])[column]
     order = [[(layer, checkpoint.label) for checkpoint in checkpoints] for layer in run.layers]
     return np.array([[found.get(place, np.nan) for place in row] for row in order], np.float64)
+
+
+def _across(run: Run, metric: str, split: str, variant: Variant, later: Checkpoint) -> tuple[Any, str] | None:
+    """The rows of every layer with itself at a later checkpoint, and the column of the values; None without a table."""
+    frame, column = _pairs(run, metric)
+    if frame is None:
+        return None
+    here = (frame["checkpoint_b"] == later.label) & (frame["layer_a"] == frame["layer_b"]) & (frame["subset"] == 0)
+    for side in ("a", "b"):
+        here &= (frame[f"split_{side}"] == split) & (frame[f"pool_{side}"] == variant.pool)
+        here &= frame[f"scale_{side}"] == variant.scale
+    return frame[here & (frame["model_a"] == frame["model_b"])], column
 
 
 def _pairs(run: Run, metric: str) -> tuple[Any, str]:
@@ -72,7 +99,8 @@ def _pairs(run: Run, metric: str) -> tuple[Any, str]:
 def milestone_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     """For every split a layer × epoch map, and below them chosen layers over the epochs; None without milestones."""
     maps = {split: milestone_matrix(run, metric, split, variant) for split in run.splits}
-    return over_epochs(run, maps, run.term(metric))
+    # What training changes is a small part of a metric's range: colours and axis span what was measured.
+    return over_epochs(run, maps, run.term(metric), seen=_span(maps.values()))
 
 
 def to_last_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
@@ -82,15 +110,39 @@ def to_last_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     return over_epochs(run, maps, replace(term, short=f"{term.short} to last"))
 
 
-def over_epochs(run: Run, maps: Mapping[str, NDArray[np.float64] | None], term: Term) -> Figure | None:
-    """By split a map of layers by trained checkpoints `(n_layers, n_checkpoints)`, and chosen layers as curves."""
+def to_next_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
+    """The same of the similarity of every layer to itself one checkpoint before."""
+    term = LAYER_SIMILARITY if metric == LAYER_SIMILARITY.component else run.term(metric)
+    maps = {split: to_next_matrix(run, metric, split, variant) for split in run.splits}
+    return over_epochs(run, maps, replace(term, short=f"{term.short} to previous"))
+
+
+def _span(maps: Iterable[NDArray[np.float64] | None]) -> tuple[float, float] | None:
+    """From the smallest value to the largest; None where there are no two."""
+    values = np.concatenate([np.empty(0), *(matrix.ravel() for matrix in maps if matrix is not None)])
+    values = values[np.isfinite(values)]
+    if not len(values) or float(values.max()) <= float(values.min()):
+        return None
+    return float(values.min()), float(values.max())
+
+
+def over_epochs(
+    run: Run,
+    maps: Mapping[str, NDArray[np.float64] | None],
+    term: Term,
+    seen: tuple[float, float] | None = None,
+) -> Figure | None:
+    """By split a map of layers by trained checkpoints `(n_layers, n_checkpoints)`, and chosen layers as curves.
+
+    seen: what colours and axis span; None: the metric's own range.
+    """
     from matplotlib.ticker import MaxNLocator
 
     shown = {split: matrix for split, matrix in maps.items() if matrix is not None}
     if not shown or not any(np.isfinite(matrix).any() for matrix in shown.values()):
         return None
     epochs = [int(c.epoch) for c in trained_checkpoints(run) if c.epoch is not None]
-    low, high = limits(term, np.stack(list(shown.values())))
+    low, high = seen if seen is not None else limits(term, np.stack(list(shown.values())))
     height = 1.0 + 0.13 * min(24, len(run.layers))
     made, panels = figure(1.9 + height * len(shown), rows=len(shown) + 1, height_ratios=[height] * len(shown) + [1.2])
     for axes, (split, matrix) in zip(panels, shown.items(), strict=False):
@@ -114,7 +166,8 @@ def over_epochs(run: Run, maps: Mapping[str, NDArray[np.float64] | None], term: 
             handles.append(legend_line(split, color="0.2", linestyle=line_style(0, number, False).dashes))
     axes.set_ylabel(term.short)
     axes.set_xlabel("epoch")
-    axes.set_ylim(low, None if term.high is None else high + 0.02 * (high - low))
+    if seen is None:
+        axes.set_ylim(low, None if term.high is None else high + 0.02 * (high - low))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     made.legend(handles=handles, loc="outside lower center", ncols=3, borderaxespad=0.1)

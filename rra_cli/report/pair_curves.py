@@ -50,7 +50,7 @@ def relations(matrix: NDArray[np.float64], *, directed: bool) -> Relations:
 def pair_curve(run: Run, metric: str, checkpoint: Checkpoint, variant: Variant) -> Figure | None:
     """Each layer with the one before it and with the last, by split; None where no pairs were measured.
 
-    metric: `nnls` or one of pairs.csv. Shaded: ±1.96 standard errors where known; dotted: chance level.
+    metric: `nnls` or one of pairs.csv. Shaded: intervals, or ±1.96 standard errors where known; dotted: chance level.
     """
     term = LAYER_SIMILARITY if metric == LAYER_SIMILARITY.component else run.term(metric)
     found = {split: matrix_of(run, metric, checkpoint, split, variant) for split in run.splits}
@@ -69,13 +69,18 @@ def pair_curve(run: Run, metric: str, checkpoint: Checkpoint, variant: Variant) 
         )
         assert errors is not None
         assert chances is not None
+        ends = None
+        if run.has_intervals(metric):
+            both = (matrix_of(run, metric, checkpoint, split, variant, column) for column in ("low", "high"))
+            ends = [relations(end, directed=directed) for end in both if end is not None]
         error_of, chance_of = (relations(values, directed=directed) for values in (errors, chances))
         for place, (name, values) in enumerate(lines.items()):
             style = line_style(place, number, False)
             axes.plot(at, values, **style.keywords(), zorder=3, gid="series")
-            band = NORMAL_95 * error_of[name]
-            if np.isfinite(band).any():
-                axes.fill_between(at, values - band, values + band, color=style.colour, alpha=0.22, linewidth=0)
+            reach = NORMAL_95 * error_of[name]
+            low, high = (values - reach, values + reach) if ends is None else (end[name] for end in ends)
+            if np.isfinite(low).any():
+                axes.fill_between(at, low, high, color=style.colour, alpha=0.22, linewidth=0)
             if np.isfinite(chance_of[name]).any():
                 axes.plot(at, chance_of[name], color=style.colour, **_DOTTED, gid="chance")
                 chance_drawn = True

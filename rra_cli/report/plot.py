@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Checkpoint, Run, Variant, part_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,3 +37,11 @@ def where(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> str
     ]
     text = ", ".join(part for part in told if part)
     return f" ({text})" if text else ""
+
+
+def band(run: Run, metrics: Sequence[str]) -> str:
+    """What the bands around these metrics are: intervals where they were asked for, else standard errors."""
+    if not any(run.has_intervals(metric) for metric in metrics):
+        return "Bands: ±1.96 standard errors where known, which take samples for independent."
+    level = part_of(run.config, "metrics").get("interval_level", 0.95)
+    return f"Bands: {100 * level:g} % intervals over sets of such samples, from disjoint blocks of them."

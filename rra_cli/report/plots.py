@@ -12,9 +12,20 @@ from rra_cli.report.detail_plots import detail_plots
 from rra_cli.report.engines import error_figure, recall_figure, time_figure
 from rra_cli.report.glossary import BESIDE_ACCURACY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
-from rra_cli.report.milestones import FEWEST, milestone_figure, nnls_sheet, to_last_figure, trained_checkpoints
-from rra_cli.report.plot import Plot, parts, where
+from rra_cli.report.invariance_plots import invariance_plots
+from rra_cli.report.milestones import (
+    FEWEST,
+    milestone_figure,
+    nnls_sheet,
+    to_last_figure,
+    to_next_figure,
+    trained_checkpoints,
+)
+from rra_cli.report.picture_plots import picture_plots
+from rra_cli.report.plot import Plot, band, parts, where
+from rra_cli.report.pullback_plots import pullback_plots
 from rra_cli.report.run import FEW_CHECKPOINTS, Run, Variant
+from rra_cli.report.sample_plots import sample_plots
 from rra_cli.report.scale_plots import scale_plots
 from rra_cli.report.spectra import spectrum_figure
 from rra_cli.report.style import file_name
@@ -22,7 +33,7 @@ from rra_cli.report.training_curves import training_figure
 from rra_cli.report.transfer import transfer_figure
 from rra_cli.report.twonn_fit import fit_check, mu_distribution
 
-_BAND = "Bands: ±1.96 standard errors where known; shaded stripes: stages of the network; × on the axis: no value."
+_STRIPES = "Shaded stripes: stages of the network; × on the axis: no value."
 _STAGES = "Black lines: boundaries between stages; hatched: no value."
 
 
@@ -31,8 +42,12 @@ def plots(run: Run) -> Iterator[Plot]:
     yield from _engines(run)
     yield from _curves(run)
     yield from scale_plots(run)
+    yield from sample_plots(run)
     yield from _maps(run)
     yield from detail_plots(run)
+    yield from invariance_plots(run)
+    yield from picture_plots(run)
+    yield from pullback_plots(run)
     yield from _mu(run)
     yield from _spectra(run)
     yield Plot(
@@ -53,7 +68,7 @@ def _curves(run: Run) -> Iterator[Plot]:
         yield Plot(
             "id_curve",
             "Intrinsic dimension along the layers",
-            f"{run.term(run.id_metrics[0]).reading} {_BAND}",
+            f"{run.term(run.id_metrics[0]).reading} {band(run, run.id_metrics)} {_STRIPES}",
             partial(curve, run, run.id_metrics),
         )
     for metric in run.metrics:
@@ -68,7 +83,7 @@ def _curves(run: Run) -> Iterator[Plot]:
         yield Plot(
             file_name(metric, "curve"),
             f"{known.label[:1].upper()}{known.label[1:]} along the layers",
-            " ".join([*notes, _BAND]).strip(),
+            " ".join([*notes, band(run, (metric,)), _STRIPES]).strip(),
             partial(curve, run, (metric,)),
         )
 
@@ -187,6 +202,14 @@ def _milestones(run: Run) -> Iterator[Plot]:
                 "How much of a layer's final neighbourhoods is there already, by epoch: layers that reach 1 early have "
                 "settled. Maps: layers by epoch; curves: chosen layers.",
                 partial(to_last_figure, run, metric, variant),
+                variant in run.plain_variants,
+            )
+            yield Plot(
+                file_name(metric, "to_next", variant.slug if len(run.variants) > 1 else ""),
+                f"{short} of every layer to itself at the checkpoint before{pooled}",
+                "How much of its neighbourhoods a layer keeps from one measured epoch to the next: where it is low, "
+                "the layer is being rearranged. Longer steps are larger by themselves. Hatched: nothing before it.",
+                partial(to_next_figure, run, metric, variant),
                 variant in run.plain_variants,
             )
     if len(run.checkpoints) > FEW_CHECKPOINTS and run.tables.nnls is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.report.glossary import Term, term
+from rra_cli.report.glossary import LAYER_SIMILARITY, Term, term
 from rra_cli.report.schema import WINDOWS
 from rra_cli.report.tables import Tables
 
@@ -78,6 +78,8 @@ class Series:
     chance: NDArray[np.float64]
     # Layers that were measured but have no value (a collapsed network), by position.
     empty: tuple[int, ...]
+    # Ends of the intervals, where they were asked for.
+    interval: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,15 @@ class Run:
         frame = self.tables.metrics
         return bool(frame.loc[frame["metric"] == metric, "chance"].notna().any())
 
+    def has_intervals(self, metric: str) -> bool:
+        """Whether any value of the metric, of layers or of pairs, came with an interval (`metrics.intervals`)."""
+        tables = self.tables
+        for frame in (tables.metrics, tables.pairs):
+            if frame is not None and "low" in frame and frame.loc[frame["metric"] == metric, "low"].notna().any():
+                return True
+        nnls = tables.nnls if metric == LAYER_SIMILARITY.component else None
+        return nnls is not None and "low" in nnls and bool(nnls["low"].notna().any())
+
     def series(self, metric: str, checkpoint: Checkpoint, split: str, variant: Variant) -> Series | None:
         """That metric along the layers; None where none was measured."""
         frame = self._measured(self.tables.metrics)
@@ -200,7 +211,8 @@ class Run:
         frame = frame.set_index("layer").reindex(list(self.layers))
         empty = np.flatnonzero(frame["value"].isna() & frame["subset"].notna())
         value, error, chance = (frame[column].to_numpy(float) for column in ("value", "std_error", "chance"))
-        return Series(metric, checkpoint, split, variant, value, error, chance, tuple(int(at) for at in empty))
+        ends = (frame["low"].to_numpy(float), frame["high"].to_numpy(float)) if self.has_intervals(metric) else None
+        return Series(metric, checkpoint, split, variant, value, error, chance, tuple(int(at) for at in empty), ends)
 
     def rows(self, frame: pd.DataFrame, checkpoint: Checkpoint, split: str, variant: Variant) -> pd.DataFrame:
         """The rows of a table with the common columns at that checkpoint, split and pooling."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rra_cli.report.glossary import CLASS_SIMILARITY
-from rra_cli.report.plot import Plot
+from rra_cli.report.plot import Plot, band
 from rra_cli.report.run import Run
 from rra_cli.report.scale_maps import across_map, across_sheet, best_scales_figure, within_sheet
 from rra_cli.report.scales import diagonal_figure, local_figure, scales_figure
@@ -31,7 +31,7 @@ def scale_plots(run: Run) -> Iterator[Plot]:
             yield Plot(
                 file_name(metric, "scales", split),
                 f"{short} at every scale{where}",
-                f"{run.term(metric).reading} {_COLOURS} Bands: ±1.96 standard errors where known.",
+                f"{run.term(metric).reading} {_COLOURS} {band(run, (metric,))}",
                 partial(scales_figure, run, metric, split),
             )
             if metric in run.id_metrics:

@@ -25,7 +25,7 @@ _POOLS = {"avg": "average pooling", "max": "max pooling"}
 def scales_figure(run: Run, metric: str, split: str) -> Figure | None:
     """A metric along the layers at all scales, means and maxima in a panel each; None where nothing was measured.
 
-    Shaded: ±1.96 standard errors where known.
+    Shaded: intervals, or ±1.96 standard errors where known.
     """
     found = {variant: run.series(metric, run.main_checkpoint, split, variant) for variant in run.scales}
     series = {variant: line for variant, line in found.items() if line is not None}

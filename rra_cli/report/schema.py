@@ -15,6 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rra_cli.report.schema_graphs import GRAPH_TEXT, GRAPH_WHOLE, GRAPHS
+from rra_cli.report.schema_pullback import PULLBACK, PULLBACK_TEXT, PULLBACK_WHOLE
+from rra_cli.report.schema_samples import SAMPLES, SAMPLES_TEXT, SAMPLES_WHOLE
+
 COMMON = ("checkpoint", "epoch", "split", "layer", "index", "pool", "scale", "subset", "n_samples")
 # What tells one measured layer from another; `index` and `epoch` follow from `layer` and `checkpoint`.
 _LAYER_KEY = ("checkpoint", "split", "layer", "pool", "scale", "subset", "n_samples")
@@ -36,6 +40,9 @@ WHOLE = frozenset(
         "window",
         "n_layers",
     }
+    | PULLBACK_WHOLE
+    | SAMPLES_WHOLE
+    | GRAPH_WHOLE
 )
 # How the graph was searched that the row's numbers rest on, and its measured recall (1 where it is exact).
 SEARCH = ("engine", "recall")
@@ -43,7 +50,16 @@ SEARCH_PAIR = tuple(f"{column}_{side}" for side in ("a", "b") for column in SEAR
 TEXT = (
     frozenset({"checkpoint", "split", "layer", "pool", "metric", "reason", "stage", *PAIR})
     | {"engine", "engine_a", "engine_b", "search", "start", "dataset", "level", "among", "best_pool", "as_good"}
+    | {"alteration", "kind", "alter"}
+    | PULLBACK_TEXT
+    | SAMPLES_TEXT
+    | GRAPH_TEXT
 ) - WHOLE
+# Behind the columns of any table where all that was measured had been altered (`alter`): by what.
+ALTER = "alter"
+# Behind the columns of the tables of metrics where they were asked for (`metrics.intervals`, `metrics.null_test`): ends
+# of the interval; mean and standard deviation of the values of permuted data, and the value's p-value among them.
+UNCERTAINTY = ("low", "high", "null_mean", "null_sd", "p_value")
 # The values of `pool` that are windows over maps: scales of a layer.
 WINDOWS = ("avg", "max")
 # What compared engines are held against; none of them has this name.
@@ -57,8 +73,8 @@ class Table:
     """One kind of table.
 
     columns: in file order. key: columns whose values no two rows share. optional: columns that are filled with empty
-    cells where the writer has none. open: further columns (one per metric) follow `columns`, in the writer's order, and
-    then those of `trailing` that the writer has. measured: the column whose empty cells need a `reason` in their row.
+    cells where the writer has none. open: further columns (one per metric) follow `columns`, in the writer's order.
+    trailing: come last, where the writer has them. measured: the column whose empty cells need a `reason` in their row.
     """
 
     columns: tuple[str, ...]
@@ -82,14 +98,16 @@ TABLES = {
         (*COMMON, "k", "metric", "value", "std_error", "chance", "n_used", "reason", "engine", "recall", "dataset"),
         (*_LAYER_KEY, "k", "metric", "engine", "dataset"),
         optional=frozenset({"dataset"}),
+        trailing=UNCERTAINTY,
         measured="value",
     ),
     # One row per ordered pair of layers of one checkpoint, the diagonal included; and one per layer and earlier
-    # checkpoint (a) with the same layer at the last one (b).
+    # checkpoint (a) with the same layer at the last one, and at the next one (b).
     "nnls": Table(
         (*PAIR, "subset", "n_samples", "k", "nnls", "chance", "std_error", "reason", *SEARCH_PAIR),
         (*PAIR, "subset", "n_samples", "k"),
         optional=frozenset({"chance", "std_error", "reason", *SEARCH_PAIR}),
+        trailing=UNCERTAINTY,
         measured="nnls",
     ),
     # Tidy: every other metric of pairs of layers, one row per ordered pair and metric.
@@ -97,6 +115,7 @@ TABLES = {
         (*PAIR, "subset", "n_samples", "k", "metric", "value", "chance", "std_error", "reason", *SEARCH_PAIR),
         (*PAIR, "subset", "n_samples", "k", "metric"),
         optional=frozenset(SEARCH_PAIR),
+        trailing=UNCERTAINTY,
         measured="value",
     ),
     # Quantiles of the ratio of each sample's second to its first neighbour distance.
@@ -166,6 +185,18 @@ _DIMENSION_SCALES = Table(
 )
 # Hubness: the fraction of samples that are among the k nearest neighbours of at least so many others.
 _OCCURRENCES = Table((*COMMON, "k", "metric", "at_least", "share", *SEARCH), (*_LAYER_KEY, "k", "metric", "at_least"))
+TABLES |= {name: Table(**table) for name, table in (PULLBACK | SAMPLES | GRAPHS).items()}
+# Altered copies of the measured samples (`invariance`): a row a layer, alteration and metric. kind, strength: of the
+# alteration. copy_*: the copies held against their samples; other metrics: of the altered set. clean: unaltered.
+_INVARIANCE = Table(
+    (
+        *(*COMMON, "k", "alteration", "kind", "strength", "metric", "value", "std_error", "chance", "clean", "n_used"),
+        *("reason", *SEARCH),
+    ),
+    (*_LAYER_KEY, "k", "alteration", "metric"),
+    measured="value",
+)
+TABLES |= {"invariance": _INVARIANCE}
 TABLES |= {"dimension_scales": _DIMENSION_SCALES, "occurrences": _OCCURRENCES}
 TABLES |= {"scales": _SCALES, "best_scales": _BEST_SCALES, "scale_correlations": _SCALE_CORRELATIONS}
 
@@ -192,5 +223,5 @@ REQUIRED = ("layers", "metrics")
 def metric_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
     """The metrics among the columns of layers.csv: what lies between the fixed ones, without chance levels."""
     layers = TABLES["layers"]
-    extra = [column for column in columns if column not in (*layers.columns, *layers.trailing)]
+    extra = [column for column in columns if column not in (*layers.columns, *layers.trailing, ALTER)]
     return tuple(column for column in extra if column.removesuffix("_chance") not in set(extra) - {column})

@@ -41,6 +41,17 @@ class Tables:
     scales: pd.DataFrame | None = None
     best_scales: pd.DataFrame | None = None
     scale_correlations: pd.DataFrame | None = None
+    invariance: pd.DataFrame | None = None
+    graph_lists: pd.DataFrame | None = None
+    pictures: pd.DataFrame | None = None
+    picture_quality: pd.DataFrame | None = None
+    samples: pd.DataFrame | None = None
+    samples_mu: pd.DataFrame | None = None
+    samples_nnls: pd.DataFrame | None = None
+    nnls_sim: pd.DataFrame | None = None
+    pullback: pd.DataFrame | None = None
+    pullback_points: pd.DataFrame | None = None
+    pullback_anchors: pd.DataFrame | None = None
 
 
 def apart(tables: Tables) -> Tables:

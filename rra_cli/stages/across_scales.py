@@ -76,10 +76,12 @@ class AcrossScales(Measurement):
 
 
 def across_scales(key: str, metric: NNLS, graphs: Sequence[GraphStage], k: int) -> list[AcrossScales]:
-    """One for every spatial pooling, where the unpooled layers are measured, too.
+    """One for every spatial pooling, where the unpooled layers are measured, too; of the directed graph alone.
 
     graphs: of all layers at all poolings, at one checkpoint and split.
     """
+    if metric.graph != "directed":
+        return []
     by_pooling: dict[Pooling, list[GraphStage]] = {}
     for graph in graphs:
         by_pooling.setdefault(graph.point.pooling, []).append(graph)

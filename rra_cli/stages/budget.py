@@ -60,8 +60,8 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
     """Seconds of all of it, memory of the largest stage, and the peak of what is added to the disk.
 
     With `activations.keep=until_measured` the peak holds the activations of one walk, the largest: those of a walk
-    are gone before the next begins. What unfinished work holds on the disk already is not needed again. The shards of
-    a graph lie beside it while they are merged.
+    are gone before the next begins, unless a later one reads them, too. What unfinished work holds on the disk already
+    is not needed again. The shards of a graph lie beside it while they are merged.
     """
     costs = estimates(missing, layout).values()
     captures = [stage for stage in missing.values() if isinstance(stage, LayerCapture)]
@@ -69,11 +69,11 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
     rest = sum(stage.cost().disk_bytes for stage in others) - _held(others, store)
     shards = [stage.shards for stage in others if isinstance(stage, GraphStage)]
     rest += max((each.n_bytes for each in shards), default=0) - sum(each.held(store) for each in shards)
-    groups = _by_walk(missing, layout) if layout.frees else [captures]
+    groups = _by_walk(missing, layout) if layout.frees else [(captures, captures)]
     peak = given_back = 0
-    for group in groups:
-        given_back += _held(group, store)
-        peak = max(peak, sum(capture.n_bytes for capture in group) - given_back)
+    for begun, held in groups:
+        given_back += _held(begun, store)
+        peak = max(peak, sum(capture.n_bytes for capture in held) - given_back)
     return Cost(
         seconds=sum(cost.seconds for cost in costs),
         memory_bytes=max((cost.memory_bytes for cost in costs), default=0),
@@ -89,14 +89,50 @@ def captures_of(walk: Walk) -> list[LayerCapture]:
     return [stage for stage in behind if isinstance(stage, LayerCapture)]
 
 
-def _by_walk(missing: Missing, layout: Layout) -> list[list[LayerCapture]]:
-    """The missing captures by the first walk that reads them."""
-    groups, seen = [], set[tuple[str, str]]()
+def still_read(captures: Sequence[LayerCapture], walks: Sequence[Walk], store: Store) -> set[LayerCapture]:
+    """Those of the captures that what is missing of these walks reads, by itself or to search a missing graph."""
+    found, done, asked = set[LayerCapture](), dict[tuple[str, str], bool](), set(captures)
+    for target in (target for walk in walks for target in walk.targets):
+        here = set[LayerCapture]()
+        for need in target.needs:
+            if isinstance(need, LayerCapture):
+                here.add(need)
+            elif not asked.isdisjoint(need.needs):
+                if need.unit not in done:
+                    done[need.unit] = need.done(store)
+                here |= set() if done[need.unit] else _read(need.needs)
+        here &= asked - found
+        if here and not target.done(store):
+            found |= here
+    return found
+
+
+def _by_walk(missing: Missing, layout: Layout) -> list[tuple[list[LayerCapture], list[LayerCapture]]]:
+    """Of every walk the missing captures that it is the first to read, and those that lie there while it is built."""
+    read, built = list[dict[tuple[str, str], LayerCapture]](), set[tuple[str, str]]()
     for walk in layout.walks:
-        here = [capture for capture in captures_of(walk) if capture.unit in missing and capture.unit not in seen]
-        seen.update(capture.unit for capture in here)
-        groups.append(here)
+        targets = [target for target in walk.targets if target.unit not in built]
+        needs = [need for target in targets for need in target.needs if need.unit not in built]
+        found = _read([*needs, *(behind for need in needs for behind in need.needs)])
+        read.append({capture.unit: capture for capture in found if capture.unit in missing})
+        built |= {stage.unit for stage in (*targets, *needs) if not isinstance(stage, LayerCapture)}
+    groups, seen = [], set[tuple[str, str]]()
+    for number, here in enumerate(read):
+        later = {unit for walk in read[number + 1 :] for unit in walk}
+        kept = [unit for walk in read[:number] for unit in walk if unit in later and unit not in here]
+        known = {unit: capture for walk in read for unit, capture in walk.items()}
+        groups.append(
+            (
+                [capture for unit, capture in here.items() if unit not in seen],
+                [known[unit] for unit in dict.fromkeys([*here, *kept])],
+            )
+        )
+        seen.update(here)
     return groups
+
+
+def _read(stages: Sequence[Stage]) -> set[LayerCapture]:
+    return {stage for stage in stages if isinstance(stage, LayerCapture)}
 
 
 def _held(stages: Sequence[Stage], store: Store) -> int:

@@ -17,6 +17,8 @@ from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.resources import check_disk
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.data.alterations.alteration import alters_images
+from rra_cli.data.alterations.alteration import title as alteration_title
 from rra_cli.data.dataset import Split
 from rra_cli.stages import costs
 from rra_cli.stages.images import Images
@@ -83,6 +85,7 @@ class CapturePass:
             n_samples = self.images.n_measured(self.split)
             where = "" if self.checkpoint is None else f" of {self.checkpoint.label}"
             other = "" if self.images.like is None else f" of {self.images.dataset.name}"
+            other += f", {alteration_title(self.images.alteration)}" if alters_images(self.images.alteration) else ""
             title = f"capture {len(todo)} layers{where}, {self.split}{other}"
             with context.reporter.task(title) as progress, ieee_float32():
                 captured = stream(

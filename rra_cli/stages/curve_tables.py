@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.metrics.metric import Metric
+
 Rows = Iterator[dict[str, Any]]
 
 
@@ -22,6 +24,20 @@ def dimension_scale_rows(arrays: Mapping[str, NDArray[Any]]) -> Rows:
         row |= {column: int(arrays[name][at]) for column, name in whole.items() if name in arrays}
         row |= {column: float(arrays[name][at]) for column, name in other.items() if name in arrays}
         yield row
+
+
+def graph_list_rows(metric: Metric, common: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Rows:
+    """A row of what a variant of the graph made of a layer's lists (`graph_variants.told_of`); none without one."""
+    if "list_mean" in arrays:
+        radius = float(arrays["list_radius"])
+        yield {
+            **common,
+            "graph": getattr(metric, "graph", ""),
+            "neighbors": float(arrays["list_mean"]),
+            "without_neighbors": int(arrays["list_none"]),
+            "radius": None if radius != radius else radius,
+            "censored": int(arrays["list_censored"]),
+        }
 
 
 def occurrence_rows(arrays: Mapping[str, NDArray[Any]]) -> Rows:

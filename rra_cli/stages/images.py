@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.core.fields import identity_of
 from rra_cli.core.progress import Reporter
 from rra_cli.core.store import Store
+from rra_cli.data.alterations.alteration import (
+    ImageAlteration,
+    LabelAlteration,
+    NoAlteration,
+    Seen,
+    alters_images,
+    alters_labels,
+)
 from rra_cli.data.dataset import ImageDataset, Samples, Split
 from rra_cli.data.subset import load_measured, load_trained, measured_identity, measured_size, training_identity
+from rra_cli.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from rra_cli.data.alterations.alteration import Alteration
 
 
 # Of `data/resize.py: fit`: raised when it gives other pixels.
@@ -25,12 +37,27 @@ class Images:
     """A data set and its measured and trained samples; nothing is read before it is asked for.
 
     like: the data set that a network was trained on, where it is to look at this one: images get its shape (resized,
-    grey or colour as needed) and its normalisation.
+    grey or colour as needed) and its normalisation. alteration: what is done to the measured samples, on their way into
+    the network; `measured` has them as they lie in the data set.
     """
 
-    def __init__(self, dataset: ImageDataset, like: ImageDataset | None = None) -> None:
+    def __init__(
+        self, dataset: ImageDataset, like: ImageDataset | None = None, alteration: Alteration | None = None
+    ) -> None:
         self.dataset, self.like = dataset, like
+        self.alteration = NoAlteration() if alteration is None else alteration
+        if alters_images(self.alteration) and not dataset.pictures:
+            raise UserError(
+                f"alter={self.alteration.name} alters pictures, but dataset={dataset.name} has none",
+                "leave alter out, or choose a data set of pictures; `rra ls dataset` lists what there is",
+            )
         self._measured: dict[Split, Samples] = {}
+
+    def altered(self, alteration: Alteration) -> Images:
+        """The same samples, which are read once for both, altered."""
+        twin = Images(self.dataset, self.like, alteration)
+        twin._measured = self._measured
+        return twin
 
     @cached_property
     def trained(self) -> Samples:
@@ -56,8 +83,16 @@ class Images:
             self.measured(split)
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """`(n,)` class of every measured sample."""
-        return self.measured(split).labels
+        """`(n,)` class of every measured sample, as it is to be measured."""
+        measured, alteration = self.measured(split), self.alteration
+        if isinstance(alteration, LabelAlteration) and not alteration.is_none:
+            return alteration.relabel(measured.labels, Seen(split, measured.ids))
+        return measured.labels
+
+    @property
+    def labels_identity(self) -> dict[str, Any]:
+        """What decides the labels beyond the samples."""
+        return {"alter": identity_of(self.alteration)} if alters_labels(self.alteration) else {}
 
     def sample_ids(self, split: Split) -> NDArray[np.int64]:
         """`(n,)` position of every measured sample in the full split."""
@@ -71,11 +106,14 @@ class Images:
         """Layer 0 of the measured samples `start..stop`: `(n, c, h, w)` float32, normalised, on the device."""
         import torch
 
-        from rra_cli.data.normalise import normalise_tensor
+        from rra_cli.data.normalise import standardise, to_unit
 
-        images = torch.from_numpy(self.measured(split).images[start:stop]).to(device)
+        measured, alteration = self.measured(split), self.alteration
+        images = to_unit(torch.from_numpy(measured.images[start:stop]).to(device))
+        if isinstance(alteration, ImageAlteration) and not alteration.is_none:
+            images = alteration.change(images, Seen(split, measured.ids[start:stop]))
         shown_as = self.dataset if self.like is None else self.like
-        return normalise_tensor(images, shown_as.mean, shown_as.std)
+        return standardise(images, shown_as.mean, shown_as.std)
 
     def class_names(self, classes: NDArray[np.int64]) -> list[str]:
         """What the classes are called in tables."""
@@ -87,6 +125,11 @@ class Images:
 
     def measured_identity(self, split: Split) -> dict[str, Any]:
         """What decides which samples are measured, and as what the network sees them."""
+        identity = self.samples_identity(split)
+        return identity | {"alter": identity_of(self.alteration)} if alters_images(self.alteration) else identity
+
+    def samples_identity(self, split: Split) -> dict[str, Any]:
+        """The same of samples that nothing alters: equal for the altered copies of equal samples."""
         identity = measured_identity(self.dataset, split)
         if self.like is not None:
             shape, mean, std = self.like.input_shape, self.like.mean, self.like.std

@@ -50,7 +50,11 @@ def labelling_of(
             f"{where} is {wanted!r}, which does not come with rra: {known}",
             f"for a column of your own give metrics.{key}.file=FILE.csv with the columns {SAMPLE} and {wanted}",
         )
-    if not isinstance(data, Images) or (wanted == SUPERCLASS and not isinstance(data.dataset, Cifar100)):
+    if (
+        not isinstance(data, Images)
+        or not data.dataset.pictures
+        or (wanted == SUPERCLASS and not isinstance(data.dataset, Cifar100))
+    ):
         of = "of pictures" if wanted in PICTURES else "of CIFAR-100"
         raise UserError(
             f"{where} is {wanted!r}, a labelling {of}, but dataset={data.dataset.name}",

@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING
 from rra_cli.activations.pooling import pooled_shape
 from rra_cli.config.experiment import Experiment
 from rra_cli.core.spec import Spec
+from rra_cli.data.alterations.alteration import alters_images, alters_labels
+from rra_cli.data.alterations.alteration import title as alteration_title
 from rra_cli.data.dataset import SPLITS, ImageDataset, Split
 from rra_cli.errors import UserError, did_you_mean
 from rra_cli.stages.capture import CapturePass, LayerCapture
 from rra_cli.stages.engines import LayerEngines, engine_notes
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
+from rra_cli.stages.invariance import Invariance
 from rra_cli.stages.keys import activations_spec, graph_k, graph_spec, neighbors_of
 from rra_cli.stages.lay_out_files import lay_out_files
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import Labelling
+from rra_cli.stages.picture_study import add_pictures
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.preprocessing import preprocessing_notes, projection_notes
+from rra_cli.stages.pullback_study import add_pullback
+from rra_cli.stages.sample_study import add_sample_study
 from rra_cli.stages.shards import check_shards
 from rra_cli.stages.train import TrainStage
 from rra_cli.stages.transfer_choice import transfer_datasets, transfer_layers
+from rra_cli.stages.uncertainty import add_uncertainty
 from rra_cli.stages.view import LayerView
 
 if TYPE_CHECKING:
@@ -57,7 +64,8 @@ class _ImageLayout:
         from rra_cli.activations.stream import Request, feature_shapes
         from rra_cli.models.headed import Headed, head_layers
 
-        self.experiment, self.dataset, self.images = experiment, dataset, Images(dataset)
+        self.experiment, self.dataset = experiment, dataset
+        self.images = Images(dataset, alteration=experiment.alter)
         if experiment.method.trains:
             experiment.optimizer.check_epochs(experiment.method.epochs)
         self.training = TrainStage(
@@ -89,11 +97,14 @@ class _ImageLayout:
             request: replace(request, pooling=request.pooling.on(shapes[request.module])) for request in self.requests
         }
         self.captures: dict[str, LayerCapture] = {}
-        self.input_passes: dict[tuple[str, Split], CapturePass] = {}
+        self.input_passes: dict[tuple[Images, Split], CapturePass] = {}
         self.layout = Layout(experiment, self.training.spec.key[:12], self.images, self.training)
+        self.layout.notes += alteration_notes(experiment)
         checkpoints = _checkpoints(self.training, experiment.activations.checkpoints)
+        measured: dict[tuple[Checkpoint, Split], list[GraphStage]] = {}
         for checkpoint in checkpoints:
             graphs = {split: self._add(checkpoint, split) for split in dataset.splits}
+            measured |= {(checkpoint, split): found for split, found in graphs.items()}
             if "train" in graphs and "test" in graphs:
                 views = {split: [graph.view for graph in found] for split, found in graphs.items()}
                 self._probe(views["train"], views["test"], self.images)
@@ -103,7 +114,12 @@ class _ImageLayout:
                 f"[{dataset.splits[0]}]: use dataset.splits=[train,test]"
             )
         self.layout.compare_with_last()
+        add_sample_study(self.layout)
+        add_pictures(self.layout)
+        add_uncertainty(self.layout)
         self._transfer(checkpoints, encoder.representation)
+        self._invariance(measured)
+        add_pullback(self.layout, checkpoints, encoder)
         self.layout.notes += method_notes(experiment, heads)
         self.layout.notes += projection_notes(self.layout.captures)
         self.layout.notes += engine_notes(experiment.neighbors, self.layout.graphs)
@@ -113,13 +129,13 @@ class _ImageLayout:
         """The probes of other data sets, at the layers that were asked for."""
         layers = transfer_layers(self.experiment, [request.layer for request in self.requests], representation)
         for name, dataset in transfer_datasets(self.experiment).items():
-            images = self.layout.others[name] = Images(dataset, like=self.dataset)
+            images = self.layout.others[name] = Images(dataset, self.dataset, self.experiment.alter)
             for checkpoint in checkpoints:
                 train, test = (self._views(name, images, checkpoint, split, layers) for split in SPLITS)
                 self._probe(train, test, images)
 
     def _probe(self, train: Sequence[LayerView], test: Sequence[LayerView], images: Images) -> None:
-        labellings = tuple(Labelling({}, partial(images.labels, split)) for split in SPLITS)
+        labellings = tuple(Labelling(images.labels_identity, partial(images.labels, split)) for split in SPLITS)
         self.layout.probe(train, test, (labellings[0], labellings[1]), len(images.dataset.class_names))
 
     def _views(
@@ -139,10 +155,35 @@ class _ImageLayout:
 
     def _add(self, checkpoint: Checkpoint, split: Split) -> list[GraphStage]:
         """Everything that is measured at one checkpoint on one split."""
-        experiment, n_samples = self.experiment, self.images.n_measured(split)
+        graphs = self._graphs(self.images, checkpoint, split)
+        self.layout.measure(graphs, graphs[0].point.k, self._labelling(self.images, split))
+        if self.layout.reads_graphs:
+            for graph in graphs:
+                assert isinstance(graph.capture, LayerCapture)
+                graph.capture.readers.append(graph)
+        return graphs
+
+    def _invariance(self, measured: Mapping[tuple[Checkpoint, Split], list[GraphStage]]) -> None:
+        """Altered copies of what is measured, beside it."""
+        study = Invariance(self.layout.layers)
+        for name, alteration in self.experiment.invariance.items():
+            images = self.images.altered(alteration)
+            for (checkpoint, split), graphs in measured.items():
+                labelling = self._labelling(images, split)
+                copies = self._graphs(images, checkpoint, split, name) if alters_images(alteration) else graphs
+                study.add(name, alteration, graphs, copies, labelling)
+        if study.parts:
+            self.layout.add(study)
+
+    def _labelling(self, images: Images, split: Split) -> Labelling:
+        return Labelling(images.labels_identity, partial(images.labels, split))
+
+    def _graphs(self, images: Images, checkpoint: Checkpoint, split: Split, alteration: str = "") -> list[GraphStage]:
+        """A graph a layer and scale. images: of the experiment's own data set, altered where an alteration is named."""
+        experiment, n_samples = self.experiment, images.n_measured(split)
         k = neighbors_of(experiment.neighbors.k, n_samples, len(self.dataset.class_names))
         check_shards(experiment.neighbors, n_samples)
-        network_pass = self._pass(self.images, split, checkpoint)
+        network_pass = self._pass(images, split, checkpoint)
         engines = LayerEngines(experiment.neighbors, n_samples, graph_k(experiment, k))
         graphs = []
         for request in self.requests:
@@ -150,18 +191,13 @@ class _ImageLayout:
             projection = experiment.activations.projection
             n_features = width if projection is None else projection.width(width)
             engine, start = engines.of(request.pooling, n_features)
-            activations = self._activations(request, self.images, checkpoint, split)
+            activations = self._activations(request, images, checkpoint, split)
             searched = graph_spec(engine, activations, engines.k, None if start is None else start.point.graph)
-            point = self._point(request, self.images, checkpoint, split, k, activations, searched)
+            point = self._point(request, images, checkpoint, split, k, activations, searched, alteration=alteration)
             capture = self._capture(point, request, network_pass)
             graph = GraphStage(point, capture, capture, engine, engines.k, start)
             engines.add(graph)
             graphs.append(graph)
-        self.layout.measure(graphs, k, Labelling({}, partial(self.images.labels, split)))
-        if self.layout.reads_graphs:
-            for graph in graphs:
-                assert isinstance(graph.capture, LayerCapture)
-                graph.capture.readers.append(graph)
         return graphs
 
     def _activations(self, request: Request, images: Images, checkpoint: Checkpoint, split: Split) -> Spec:
@@ -178,6 +214,7 @@ class _ImageLayout:
         activations: Spec,
         graph: Spec,
         dataset: str = "",
+        alteration: str = "",
     ) -> Point:
         return Point(
             checkpoint=checkpoint,
@@ -192,6 +229,7 @@ class _ImageLayout:
             activations=activations,
             graph=graph,
             dataset=dataset,
+            alteration=alteration,
         )
 
     def _capture(self, point: Point, request: Request, network_pass: CapturePass) -> LayerCapture:
@@ -201,7 +239,7 @@ class _ImageLayout:
         if known is not None:
             return known
         if request.module == "":
-            place = (point.dataset, point.split)
+            place = (network_pass.images, point.split)
             network_pass = self.input_passes.setdefault(place, self._pass(network_pass.images, point.split, None))
         capture = self.captures[point.activations.key] = LayerCapture(point, network_pass, self.shapes[request])
         self.layout.captures.append(capture)
@@ -230,6 +268,21 @@ def check_heads(heads: Mapping[str, nn.Module], encoder: nn.Module) -> None:
             f"the network has a module named {same[0]!r}, as the method's {same[0]} is called",
             "leave activations.heads out, or rename that module",
         )
+
+
+def alteration_notes(experiment: Experiment) -> list[str]:
+    """That measured samples are altered. Raises `UserError` where they would be altered twice."""
+    alter, named = experiment.alter, experiment.invariance
+    if alter.is_none:
+        return []
+    if named:
+        raise UserError(
+            f"invariance compares samples with their altered copies ({', '.join(named)}), but alter={alter.name} "
+            "alters the samples themselves",
+            "leave one of the two out",
+        )
+    what = "labels" if alters_labels(alter) else "images"
+    return [f"the measured {what} are altered ({alteration_title(alter)}); training sees none of it"]
 
 
 def method_notes(experiment: Experiment, heads: Mapping[str, nn.Module]) -> list[str]:

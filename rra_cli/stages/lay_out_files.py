@@ -10,9 +10,12 @@ from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.keys import graph_k, graph_spec, neighbors_of
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import Labelling
+from rra_cli.stages.picture_study import add_pictures
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.preprocessing import preprocessing_notes
+from rra_cli.stages.sample_study import add_sample_study
 from rra_cli.stages.shards import check_shards
+from rra_cli.stages.uncertainty import add_uncertainty
 
 
 def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
@@ -32,6 +35,12 @@ def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
         raise UserError(
             f"transfer names {', '.join(experiment.transfer)}, but dataset=activations has no network to apply",
             "leave transfer out, or train a network on a data set of images",
+        )
+    if not experiment.alter.is_none or experiment.invariance:
+        key = "invariance" if experiment.invariance else "alter"
+        raise UserError(
+            f"{key} alters images on their way into a network, but dataset=activations has neither",
+            f"leave {key} out, or capture the altered images yourself and measure those files",
         )
     files = UserFiles(experiment, read_only=read_only)
     layout = Layout(experiment, files.key[:12], files)
@@ -59,6 +68,9 @@ def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
             graphs.append(GraphStage(point, source, None, engine, engines.k, start))
             engines.add(graphs[-1])
     layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
+    add_sample_study(layout)
+    add_pictures(layout)
+    add_uncertainty(layout)
     layout.without_probes("a probe needs a training and a test split, and a folder of activations is one split")
     layout.notes += engine_notes(experiment.neighbors, layout.graphs)
     layout.notes += preprocessing_notes(layout.graphs)

@@ -27,7 +27,7 @@ from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.study import Study, Target
-from rra_cli.stages.to_last import ToLast, last_of
+from rra_cli.stages.to_last import ToLast, compared
 from rra_cli.stages.train import TrainStage
 from rra_cli.stages.transfer import TransferMeasure
 from rra_cli.stages.view import LayerView
@@ -47,7 +47,7 @@ class Layout:
 
     model: 12 hex digits that name the network in tables. data: the images, or the user's files; training: None for
     files. others: further data sets that the network is applied to, by their names in `transfer`. layers, pairs: the
-    measurements. across: unpooled layers to pooled ones. to_last: every layer with itself at the last checkpoint.
+    measurements. across: unpooled layers to pooled ones. to_last: every layer with itself at the last and the next one.
     probes: train to test, of all data sets. compared: other engines beside them. shards: one of every graph, where no
     more than that is asked for. studies: what is asked beside metrics of layers. labellings: of the samples, beside
     their classes. notes: what a person should know before they start.
@@ -142,6 +142,8 @@ class Layout:
             data.check(store, reporter)
         for labelling in self.labellings:
             labelling.labels()
+        for study in self.studies:
+            study.check()
 
     def checksums(self) -> dict[str, str]:
         """Of every file that is read; those of other data sets with their names."""
@@ -234,19 +236,18 @@ class Layout:
                 self.notes.append(f"{key} is left out: {why}")
 
     def compare_with_last(self) -> None:
-        """Adds the similarity of every layer to itself at the last checkpoint, where there are earlier ones."""
-        last = last_of(list(dict.fromkeys(graph.point.checkpoint for graph in self.graphs)))
-        if last is None:
-            return
+        """Adds the similarity of every layer to itself at the last and the next checkpoint, where there are several."""
+        checkpoints = list(dict.fromkeys(graph.point.checkpoint for graph in self.graphs))
         here: dict[tuple[Checkpoint, Split], list[GraphStage]] = {}
         for graph in self.graphs:
             here.setdefault((graph.point.checkpoint, graph.point.split), []).append(graph)
         for key, metric in self.experiment.metrics.metrics.items():
             # Activations of an earlier checkpoint may be gone when the last one is measured.
             if isinstance(metric, LayerPairMetric) and "activations" not in metric.inputs:
-                for (checkpoint, split), graphs in here.items():
-                    if checkpoint.epoch is not None and checkpoint.label not in (last.label, "best"):
-                        self.to_last.append(ToLast(key, metric, graphs, here[last, split], graphs[0].point.k))
+                for earlier, later in compared(checkpoints):
+                    for split in dict.fromkeys(split for _, split in here):
+                        one, other = here[earlier, split], here[later, split]
+                        self.to_last.append(ToLast(key, metric, one, other, one[0].point.k))
 
     def add(self, study: Study) -> None:
         """Adds a study of the layers that were added before."""

@@ -36,4 +36,4 @@ def samples(layout: Layout) -> dict[str, Any]:
     if isinstance(images, UserFiles):
         labels = images.labels_identity["sha256"] if images.has_labels else None
         return {images.split: {"rows": images.rows_identity, "labels": labels}}
-    return {split: images.measured_identity(split) for split in images.dataset.splits}
+    return {split: images.samples_identity(split) for split in images.dataset.splits}

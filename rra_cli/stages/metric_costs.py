@@ -8,6 +8,7 @@ from rra_cli.metrics.canonical import CCA, SVCCA
 from rra_cli.metrics.decimation import Decimation
 from rra_cli.metrics.hsic import CKA, HSIC
 from rra_cli.metrics.imbalance import InformationImbalance
+from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import LayerMetric, LayerPairMetric
 from rra_cli.metrics.neighborhood_overlap import NeighborhoodOverlap
 from rra_cli.metrics.pca_dimension import PCADimension
@@ -55,6 +56,10 @@ def of_pairs(metric: LayerPairMetric, n: int, widths: Sequence[int], k: int) -> 
         memory = max(exact_bytes(n, d, 1) for d in widths)
         return Cost(seconds=0.1 + seconds, memory_bytes=memory, disk_bytes=disk)
     seconds = 0.1 + costs.comparing(pairs, n, k)
+    if isinstance(metric, NNLS | NeighborhoodOverlap) and metric.graph != "directed":
+        # Lists of all layers, sorted both ways round, and merged pair by pair on one thread.
+        seconds += layers * n * k * 4e-7 + pairs * n * k * 4e-8
+        return Cost(seconds, memory_bytes=8 * int(pairs) * n + (8 * layers + 60) * n * k, disk_bytes=disk)
     if isinstance(metric, NeighborhoodOverlap) and metric.weights != "top":
         seconds += pairs * n * k * 2e-8
     if isinstance(metric, Persistence):

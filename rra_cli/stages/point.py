@@ -24,7 +24,8 @@ class Point:
 
     index: the layer's position among all layers. module: its dotted name ("" for the input). stage: its resolution
     stage. k: neighbours per sample that are asked for. activations, graph: what is stored for it. dataset: name of
-    another data set in `transfer`, of which graphs are not made; "" for the experiment's own.
+    another data set in `transfer`, of which graphs are not made; "" for the experiment's own. alteration: name of one
+    in `invariance`, where copies of the samples are looked at.
     """
 
     checkpoint: Checkpoint
@@ -39,6 +40,7 @@ class Point:
     activations: Spec
     graph: Spec
     dataset: str = ""
+    alteration: str = ""
 
     @property
     def title(self) -> str:
@@ -52,7 +54,8 @@ class Point:
 
     @property
     def _split(self) -> str:
-        return f"{self.split} of {self.dataset}" if self.dataset else self.split
+        split = f"{self.split} of {self.dataset}" if self.dataset else self.split
+        return f"{split}, {self.alteration}" if self.alteration else split
 
     @property
     def _layer(self) -> str:

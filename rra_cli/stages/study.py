@@ -38,6 +38,9 @@ class Study(ABC):
     def targets(self) -> Sequence[Target]:
         """Those of them that a run is for."""
 
+    def check(self) -> None:  # noqa: B027 - most studies ask nothing more of the samples
+        """Looks at the samples, which are read, before anything is trained. Raises `UserError` where they do not do."""
+
     @abstractmethod
     def tables(self, store: Store, common: Callable[[Point], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         """Its tables by name (`report/schema.py`); all targets are in the store. common: the columns that tell where a

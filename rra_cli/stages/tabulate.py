@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from math import nan
 from typing import Any
 
 import numpy as np
 
 from rra_cli.core.store import Store
+from rra_cli.data.alterations.alteration import title
 from rra_cli.metrics.class_similarity import NNCS
 from rra_cli.metrics.layer_similarity import NNLS
+from rra_cli.metrics.metric import Metric
 from rra_cli.report.per_sample import Block, in_order
-from rra_cli.report.schema import EXACT, SEARCH
+from rra_cli.report.schema import ALTER, EXACT, SEARCH, UNCERTAINTY
 from rra_cli.stages.across_scales import AcrossScales
 from rra_cli.stages.compare import engine_rows, found_by
-from rra_cli.stages.curve_tables import dimension_scale_rows, occurrence_rows
+from rra_cli.stages.curve_tables import dimension_scale_rows, graph_list_rows, occurrence_rows
 from rra_cli.stages.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
@@ -24,6 +27,7 @@ from rra_cli.stages.results import Measured
 from rra_cli.stages.scale_tables import ScaleValue, scale_tables
 from rra_cli.stages.to_last import ToLast
 from rra_cli.stages.transfer import TransferMeasure
+from rra_cli.stages.uncertainty import uncertainty_of
 
 Rows = list[dict[str, Any]]
 
@@ -35,9 +39,11 @@ class Tabulator:
 
     def __init__(self, layout: Layout, store: Store) -> None:
         self.layout, self.store = layout, store
-        self._layers = [(stage, stage.load(store)) for stage in layout.layers]
+        asked = uncertainty_of(layout)
+        told = partial(asked.told, store=store) if asked else lambda _, results: results
+        self._layers = [(stage, told(stage, stage.load(store))) for stage in layout.layers]
         pairs: list[PairMeasure | AcrossScales | ToLast] = [*layout.pairs, *layout.across, *layout.to_last]
-        self._pairs = [(stage, stage.load(store)) for stage in pairs]
+        self._pairs = [(stage, told(stage, stage.load(store))) for stage in pairs]
         self._probes = [(stage, stage.load(store)[0]) for stage in layout.probes]
         self._searched: dict[Point, dict[str, Any]] = {
             graph.point: _search(measured)
@@ -45,7 +51,7 @@ class Tabulator:
             if "graph" in stage.metric.inputs
         }
         # The key of the metric that nnls.csv is about: another NNLS, of other settings, is one of the pairs' metrics.
-        self._nnls = next((stage.key for stage in layout.pairs if stage.metric.name == NNLS.name), None)
+        self._nnls = next((stage.key for stage in layout.pairs if _is_nnls(stage.metric)), None)
 
     def tables(self) -> dict[str, Rows]:
         """All tables by name."""
@@ -60,6 +66,8 @@ class Tabulator:
         for name, rows_of in (("dimension_scales", dimension_scale_rows), ("occurrences", occurrence_rows)):
             if rows := list(self._detail_rows(rows_of)):
                 tables[name] = rows
+        if lists := list(self._list_rows()):
+            tables["graph_lists"] = lists
         if any(stage.key != self._nnls for stage in self.layout.pairs):
             tables["pairs"] = list(self._pair_rows())
         if self.layout.experiment.metrics.per_class:
@@ -70,6 +78,9 @@ class Tabulator:
             tables["engines"] = list(self._engine_rows())
         for study in self.layout.studies:
             tables |= study.tables(self.store, self._common)
+        alter = self.layout.experiment.alter
+        if not alter.is_none:
+            tables = {name: [{**row, ALTER: title(alter)} for row in rows] for name, rows in tables.items()}
         return tables
 
     def search_times(self) -> Rows:
@@ -164,7 +175,7 @@ class Tabulator:
         for stage, point, measured in self._measured():
             figures = {name: measured.figures[name] for name in names}
             row = {**self._common(point), "k": _k(point, stage), "metric": stage.key, **figures}
-            yield {**row, "dataset": point.dataset}
+            yield {**row, "dataset": point.dataset, **_uncertainty(measured)}
 
     def _scale_values(self) -> Iterator[ScaleValue]:
         """Every metric of neighbour graphs, layer and scale."""
@@ -190,7 +201,7 @@ class Tabulator:
             if stage.key == self._nnls:
                 figures = {name: measured.figures[name] for name in ("chance", "std_error", "reason")}
                 row = {**self._pair(stage, measured), "nnls": measured.figures["value"], **figures}
-                yield {**row, **self._searches(stage, measured)}
+                yield {**row, **self._searches(stage, measured), **_uncertainty(measured)}
 
     def _pair_rows(self) -> Iterator[dict[str, Any]]:
         """One row an ordered pair of layers and metric, of those that are not in nnls.csv."""
@@ -198,7 +209,7 @@ class Tabulator:
             if stage.key != self._nnls:
                 figures = {name: measured.figures[name] for name in ("value", "chance", "std_error", "reason")}
                 row = {**self._pair(stage, measured), "metric": stage.key, **figures}
-                yield {**row, **self._searches(stage, measured)}
+                yield {**row, **self._searches(stage, measured), **_uncertainty(measured)}
 
     def _engine_rows(self) -> Iterator[dict[str, Any]]:
         """One row a compared engine, layer and metric."""
@@ -265,6 +276,17 @@ class Tabulator:
             for row in rows_of(measured.arrays):
                 yield {**common, **row}
 
+    def _list_rows(self) -> Iterator[dict[str, Any]]:
+        """What variants of the graph made of its lists, by layer and metric."""
+        pairs = (
+            (stage, stage.graphs[measured.figures["a"]], measured)
+            for stage, measured in self._measured_pairs()
+            if "list_mean" in measured.arrays
+        )
+        for stage, graph, measured in (*self._measured_layers(), *pairs):
+            common = {**self._common(graph.point), "k": graph.point.k, "metric": stage.key, **self._search(graph)}
+            yield from graph_list_rows(stage.metric, common, measured.arrays)
+
     def _class_rows(self) -> Iterator[dict[str, Any]]:
         for stage, graph, measured in self._measured_layers():
             if "class_value" not in measured.arrays:
@@ -293,10 +315,20 @@ class Tabulator:
                 yield stage, graph, measured
 
 
+def _is_nnls(metric: Metric) -> bool:
+    """Whether nnls.csv is about it: NNLS of the k nearest; that of other graphs is one of the pairs' metrics."""
+    return metric.name == NNLS.name and getattr(metric, "graph", "directed") == "directed"
+
+
 def shown_ranks(n: int) -> list[int]:
     """The ranks of n values that a table shows: 1 to 64, then sixteen in every doubling, and the last."""
     steps = range(16 * max(0, n.bit_length() - 6))
     return sorted({rank for rank in (*range(1, 65), *(round(64 * 2 ** (step / 16)) for step in steps), n) if rank <= n})
+
+
+def _uncertainty(measured: Measured) -> dict[str, Any]:
+    """What was asked for beside a value: its interval and its null distribution."""
+    return {name: measured.figures[name] for name in UNCERTAINTY if name in measured.figures}
 
 
 def _search(measured: Measured) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""How much a layer still differs from what it becomes: its similarity to itself at the last measured checkpoint."""
+"""How much a layer still differs from what it becomes: its similarity to itself at the last and the next checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from rra_cli.core.fields import identity_of
@@ -19,21 +20,21 @@ from rra_cli.stages.stage import Context, Cost, Stage
 
 
 class ToLast(Measurement):
-    """A metric of pairs of layers, of every layer at an earlier checkpoint with the same layer at the last one.
+    """A metric of pairs of layers, of every layer at an earlier checkpoint with the same layer at a later one.
 
-    graphs: those of the earlier checkpoint, then in the same order those of the last; a result's `a` and `b` are
-    places among them. Measured with the last checkpoint, when all of them are there.
+    graphs: those of the earlier checkpoint, then in the same order those of the later (the last measured one, or the
+    next); a result's `a` and `b` are places among them. Measured with the later checkpoint, when all of them are there.
     """
 
     name = "to_last"
 
     def __init__(
-        self, key: str, metric: LayerPairMetric, earlier: Sequence[GraphStage], last: Sequence[GraphStage], k: int
+        self, key: str, metric: LayerPairMetric, earlier: Sequence[GraphStage], later: Sequence[GraphStage], k: int
     ) -> None:
-        self.key, self.graphs = key, (*earlier, *last)
+        self.key, self.graphs = key, (*earlier, *later)
         self.metric: LayerPairMetric = metric
         self.k = metric.fixed_k or k
-        at, end = earlier[0].point, last[0].point
+        at, end = earlier[0].point, later[0].point
         self.label = f"{key} of {len(earlier)} layers · {at.checkpoint.label} to {end.checkpoint.label} · {at.split}"
 
     @property
@@ -68,7 +69,13 @@ class ToLast(Measurement):
         return Cost(seconds=0.1 + costs.comparing(n, self.point.n_samples, self.k), disk_bytes=200 * n)
 
 
-def last_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
-    """The latest of the measured checkpoints, `best` aside, which is a choice among epochs; None where none is left."""
+def in_order(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The measured checkpoints as they were trained, `best` aside, which is a choice among epochs."""
     trained = [checkpoint for checkpoint in checkpoints if checkpoint.epoch is not None and checkpoint.label != "best"]
-    return max(trained, key=lambda checkpoint: checkpoint.epoch or 0, default=None)
+    return sorted(trained, key=lambda checkpoint: checkpoint.epoch or 0)
+
+
+def compared(checkpoints: Sequence[Checkpoint]) -> list[tuple[Checkpoint, Checkpoint]]:
+    """Which are compared, earlier and later: each with the last, and each with the next (which may be the last)."""
+    order = in_order(checkpoints)
+    return [*((earlier, order[-1]) for earlier in order[:-1]), *pairwise(order[:-1])]

@@ -13,7 +13,7 @@ from rra_cli.core.reproducibility import derive_seed
 from rra_cli.core.signals import deferred
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
-from rra_cli.data.augment import Augment
+from rra_cli.data.augment import Augment, NoAugment
 from rra_cli.errors import UserError
 from rra_cli.methods.method import Method, Objective
 from rra_cli.models.encoder import Encoder
@@ -57,13 +57,20 @@ class TrainStage(Stage):
         return len(self.images.dataset.class_names) if self.method.classifies else 0
 
     def check(self) -> None:
-        """Raises `UserError` for a method that needs labels on data without classes."""
+        """Raises `UserError` for a method that needs labels on data without classes, or what changes pictures on data
+        without any.
+        """
         dataset = self.images.dataset
         if self.method.needs_labels and len(dataset.class_names) < 2:
             raise UserError(
                 f"method={self.method.name} needs labels, but dataset={dataset.name} has "
                 + ("one class only" if dataset.class_names else "none"),
                 "choose a method without labels (simclr, simsiam, moco_v2, barlow_twins, triplet_ss), or other data",
+            )
+        if self.method.trains and not dataset.pictures and not isinstance(self.augment, NoAugment):
+            raise UserError(
+                f"augment={self.augment.name} changes pictures, but dataset={dataset.name} has none",
+                "use augment=none, or choose a data set of pictures; `rra ls dataset` lists what there is",
             )
 
     def check_ranks(self) -> None:

@@ -18,10 +18,16 @@ def transfer_datasets(experiment: Experiment) -> Mapping[str, ImageDataset]:
     """
     found: dict[str, ImageDataset] = {}
     for name, dataset in experiment.transfer.items():
-        if not isinstance(dataset, ImageDataset):
+        if not isinstance(dataset, ImageDataset) or not dataset.pictures:
             raise UserError(
                 f"transfer.{name}.name is {dataset.name}, which has no images to apply the network to",
                 "name a data set of images; `rra ls dataset` lists them",
+            )
+        if isinstance(experiment.dataset, ImageDataset) and not experiment.dataset.pictures:
+            raise UserError(
+                f"transfer applies a network to other pictures, but this one is trained on dataset="
+                f"{experiment.dataset.name}, which has none",
+                "leave transfer out, or train on a data set of pictures",
             )
         if set(dataset.splits) != set(SPLITS):
             raise UserError(

@@ -19,7 +19,7 @@ from rra_cli.config import catalog
 from rra_cli.config.compose import load
 from rra_cli.core.component import components
 from rra_cli.metrics.estimate import Estimate
-from rra_cli.metrics.metric import Input, LayerData, LayerMetric, LayerPairMetric, Metric, TransferMetric
+from rra_cli.metrics.metric import Input, LayerData, LayerMetric, LayerPairMetric, Metric
 from rra_cli.neighbors import NeighborGraph, exact_neighbors
 
 
@@ -33,7 +33,7 @@ def every_metric() -> dict[str, Metric]:
     return found
 
 
-METRICS = {name: metric for name, metric in every_metric().items() if not isinstance(metric, TransferMetric)}
+METRICS = {name: metric for name, metric in every_metric().items() if isinstance(metric, LayerMetric | LayerPairMetric)}
 N, K = 150, 6
 
 

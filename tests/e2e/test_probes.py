@@ -124,9 +124,11 @@ def test_the_similarity_to_the_last_checkpoint_grows(ran: Path) -> None:
     assert {(row["checkpoint_a"], row["checkpoint_b"]) for row in across} == {
         ("epoch_0000", "last"),
         ("epoch_0001", "last"),
+        ("epoch_0000", "epoch_0001"),
     }
+    to_last = [row for row in across if row["checkpoint_b"] == "last"]
     means = {
-        checkpoint: sum(float(row["nnls"]) for row in across if row["checkpoint_a"] == checkpoint)
+        checkpoint: sum(float(row["nnls"]) for row in to_last if row["checkpoint_a"] == checkpoint)
         for checkpoint in ("epoch_0000", "epoch_0001")
     }
     assert means["epoch_0000"] < means["epoch_0001"]
@@ -136,7 +138,7 @@ def test_plots_over_epochs_are_there(ran: Path) -> None:
     found = {path.stem for path in (ran / "plots").glob("*.svg")}
     assert {f"{metric}_milestones" for metric in ("id_twonn", "nncs", *PROBES)} <= found
     assert {f"{metric}_curve" for metric in PROBES} <= found
-    assert {"nnls_to_last", "transfer"} <= found
+    assert {"nnls_to_last", "nnls_to_next", "transfer"} <= found
     html = (ran / "report.html").read_text()
     for text in ("1-NN probe accuracy", "Other data sets", "van der Merwe (2022)"):
         assert text in html

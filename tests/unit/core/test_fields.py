@@ -42,6 +42,18 @@ def test_only_identity_fields_change_the_identity() -> None:
         assert identity_of(other) != one
 
 
+def test_a_later_field_at_the_value_of_before_leaves_the_identity_as_it_was() -> None:
+    """The control: any other value is part of it, also the default where that is another one."""
+
+    @dataclass(frozen=True)
+    class Grown(Inner):
+        graph: str = identity("mutual", before="directed")
+
+    plain_one = {"name": "inner", "package": __name__, "rate": 0.1}
+    assert identity_of(Grown(graph="directed")) == plain_one
+    assert identity_of(Grown()) == {**plain_one, "graph": "mutual"}
+
+
 def test_a_new_version_and_another_package_are_another_identity() -> None:
     ours = type("Inner", (Inner,), {"__module__": "rra_cli.models.inner"})
     assert identity_of(ours()) == {"name": "inner", "rate": 0.1}

@@ -20,7 +20,7 @@ from rra_cli.models.mlp import MLP
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.point import Checkpoint
-from rra_cli.stages.to_last import last_of
+from rra_cli.stages.to_last import compared, in_order
 from rra_cli.training.optimizer import SGD
 
 K = 6
@@ -76,8 +76,8 @@ def test_every_earlier_checkpoint_has_a_row_a_layer_and_best_has_none(root: Path
     layers = {graph.point.layer for graph in lay_out(experiment(root)).graphs}
     places = {(row["checkpoint_a"], row["checkpoint_b"], row["split_a"], row["layer_a"]) for row in across}
     assert places == {
-        (earlier, "last", split, layer)
-        for earlier in ("epoch_0000", "epoch_0001")
+        (earlier, later, split, layer)
+        for earlier, later in (("epoch_0000", "last"), ("epoch_0001", "last"), ("epoch_0000", "epoch_0001"))
         for split in ("train", "test")
         for layer in layers
     }
@@ -107,16 +107,27 @@ def test_values_are_those_of_the_two_graphs(root: Path, found: list[dict[str, st
 def test_it_is_measured_in_the_walk_of_the_last_checkpoint(root: Path) -> None:
     layout = lay_out(experiment(root))
     walks = {walk.title: walk.targets for walk in layout.walks}
-    assert all(stage.name != "to_last" for title, targets in walks.items() if "last" not in title for stage in targets)
+    first = [stage for title, targets in walks.items() if "epoch_0000" in title for stage in targets]
+    assert all(stage.name != "to_last" for stage in first)
     assert sum(stage.name == "to_last" for stage in walks["last · test"]) == 2
-    assert len(layout.to_last) == 4
-    assert len({stage.spec.key for stage in layout.to_last}) == 4
+    assert sum(stage.name == "to_last" for stage in walks["epoch_0001 · test"]) == 1, "with the one before"
+    assert len(layout.to_last) == 6
+    assert len({stage.spec.key for stage in layout.to_last}) == 6
+
+
+def test_each_checkpoint_is_compared_with_the_last_and_with_the_next_and_no_two_twice() -> None:
+    first, second, third, last = (Checkpoint(f"epoch_{e:04}", f"epoch_{e:04}", e) for e in (0, 1, 5, 9))
+    assert compared([last, first, Checkpoint("best", "best", 5), third, second]) == [
+        (first, last), (second, last), (third, last), (first, second), (second, third),
+    ]  # fmt: skip
+    assert compared([first, last]) == [(first, last)]
+    assert compared([last]) == compared([]) == []
 
 
 def test_the_last_one_is_that_of_the_highest_epoch_that_is_measured(root: Path) -> None:
     points = [Checkpoint("epoch_0000", "epoch_0000", 0), Checkpoint("epoch_0010", "epoch_0010", 10)]
-    assert last_of([*points, Checkpoint("best", "best", None)]) == points[1]
-    assert last_of([Checkpoint("best", "best", 0)]) is None
+    assert in_order([*reversed(points), Checkpoint("best", "best", None)]) == points
+    assert in_order([Checkpoint("best", "best", 0)]) == []
     early = ActivationsConfig(checkpoints=("milestones",))
     layout = lay_out(replace(experiment(root), activations=early))
     assert {stage.point.checkpoint.label for stage in layout.to_last} == {"epoch_0001"}
