@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from rra_cli.comparison.statistics import LEVEL, NAN, check_level, t_p_value
 
 Floats = NDArray[np.float64]
+# Up to so many points Spearman's p-value is counted over all orders of them.
+MOST_PERMUTED = 9
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Correlation:
 def correlate(x: ArrayLike, y: ArrayLike, *, ordered: bool = False, level: float = LEVEL) -> Correlation:
     """Pearson's and Spearman's correlation of the points `(n,)` that have both values.
 
-    p: two-sided, Student's t with n - 2 degrees of freedom. low, high: Fisher's z, of n >= 4 points. ordered: the
+    p: two-sided, Student's t with n - 2 degrees of freedom; of ranks of up to 9 points `permutation_p_value`. low, high: Fisher's z, of n >= 4 points. ordered: the
     points are a series (epochs, layers), whose neighbours are alike: `n_effective` and `p_effective` account for it.
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
@@ -48,7 +52,8 @@ def correlate(x: ArrayLike, y: ArrayLike, *, ordered: bool = False, level: float
     r, rho = pearson(a, b), pearson(ranks(a), ranks(b))
     low, high = fisher_interval(r, n, level)
     effective = effective_points(a, b) if ordered else float(n)
-    return Correlation(n, r, p_value(r, n), low, high, rho, p_value(rho, n), effective, p_value(r, effective))
+    rho_p = permutation_p_value(a, b) if n <= MOST_PERMUTED else p_value(rho, n)
+    return Correlation(n, r, p_value(r, n), low, high, rho, rho_p, effective, p_value(r, effective))
 
 
 def pearson(x: Floats, y: Floats) -> float:
@@ -69,12 +74,36 @@ def ranks(values: Floats) -> Floats:
 def p_value(r: float, n: float) -> float:
     """Two-sided, of a correlation r of n points that are independent: t = r sqrt((n - 2) / (1 - r²)).
 
-    NaN for n <= 2. Of ranks it is an approximation that is rough below ten points.
+    NaN for n <= 2. Exact where the points are normal; of ranks an approximation that is rough below ten points.
     """
     if n <= 2:
         return NAN
     t = r * np.sqrt((n - 2) / (1 - r * r)) if abs(r) < 1 else np.inf
     return float(t_p_value(t, n - 2))
+
+
+def permutation_p_value(x: Floats, y: Floats) -> float:
+    """Two-sided, of Spearman's rho of n <= 9 points: the fraction of all n! orders of y whose |rho| is as large.
+
+    Its least value is 2 / n!: 1/3 of three points, so that three points never tell anything. Ties are kept.
+    """
+    a, b = ((2 * ranks(values)).astype(np.int64) for values in (x, y))  # twice the ranks are whole numbers
+    deviations, counts = _null(tuple(sorted(a.tolist())), tuple(sorted(b.tolist())))
+    observed = abs(len(a) * int((a * b).sum()) - int(a.sum()) * int(b.sum()))
+    return float(counts[deviations >= observed].sum() / counts.sum())
+
+
+@lru_cache(maxsize=64)
+def _null(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """|n Σ a b - Σ a Σ b| over all orders of b: its values and how many orders have them."""
+    orders = _orders(len(a))
+    products = np.asarray(b, np.int64)[orders] @ np.asarray(a, np.int64)
+    return np.unique(np.abs(len(a) * products - sum(a) * sum(b)), return_counts=True)
+
+
+@lru_cache(maxsize=2)
+def _orders(n: int) -> NDArray[np.int8]:
+    return np.array(list(permutations(range(n))), np.int8)
 
 
 def fisher_interval(r: float, n: int, level: float = LEVEL) -> tuple[float, float]:

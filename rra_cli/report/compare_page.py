@@ -144,7 +144,8 @@ def _method(view: View) -> str:
         "together, for models of one seed began from the same weights.",
         "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
         "where N and k are equal.",
-        "correlations": "Pearson's r (Fisher's interval) and Spearman's rho. Layers and epochs follow each other: "
+        "correlations": "Pearson's r (Fisher's interval) and Spearman's rho, whose p-value is counted over all orders of up to "
+        "nine points (of three it is never below 1/3) and Student's t beyond. Layers and epochs follow each other: "
         "n_effective is the number of independent points that they are worth (Bartlett 1935), p_effective the p-value "
         "with it.",
     }

@@ -42,6 +42,23 @@ def test_ranks_of_ties_are_shared() -> None:
     assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
 
 
+def test_spearman_of_few_points_is_counted_over_all_orders() -> None:
+    assert correlate([0.0, 0.5, 1.0], [0.9, 0.4, 0.1]).rho_p == pytest.approx(1 / 3), "2 of 6 orders are as extreme"
+    assert correlate([1, 2, 3, 4], [1, 2, 3, 4]).rho_p == pytest.approx(2 / 24)
+    random = np.random.RandomState(0)
+    for n in (5, 7):
+        x, y = random.normal(size=n), random.normal(size=n).round()  # with ties
+        y[0] += 1.0
+
+        def statistic(order: np.ndarray, y: np.ndarray = y) -> float:
+            return float(stats.spearmanr(order, y).statistic)
+
+        exact = stats.permutation_test((x,), statistic, permutation_type="pairings", n_resamples=np.inf)
+        assert correlate(x, y).rho_p == pytest.approx(exact.pvalue)
+    x = np.arange(10.0)
+    assert correlate(x, x).rho_p == 0.0, "of ten points Student's t is taken"
+
+
 def test_too_few_points_and_constant_columns_have_a_reason_and_no_value() -> None:
     few = correlate([1.0, 2.0, np.nan], [1.0, 2.0, 3.0])
     assert (few.n, few.reason) == (2, "2 points; at least 3 are needed")
