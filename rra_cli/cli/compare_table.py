@@ -7,6 +7,7 @@ from typing import Any
 
 from rra_cli.console import make_table
 from rra_cli.report.compare_view import View
+from rra_cli.report.run import unaltered_images
 from rra_cli.report.style import number
 
 
@@ -20,7 +21,8 @@ def group_table(view: View) -> Any:
     training = view.frames["training"]
     shows_accuracy = bool((training["metric"] == accuracy).any())
     diagonals = [each for each in _diagonals(view) if (each[1]["kind"] == "within").any()]
-    header = ["group", "last layer", "runs", *(["accuracy"] if shows_accuracy else []), *metrics]
+    called = f"accuracy\n({unaltered_images([split])})" if view.altered else "accuracy"
+    header = ["group", "last layer", "runs", *([called] if shows_accuracy else []), *metrics]
     body = []
     for group in view.groups:
         own = rows[rows["group"] == group]
@@ -37,7 +39,9 @@ def group_table(view: View) -> Any:
         runs = view.frames["runs"]
         body.append([group, layer, int(((runs["group"] == group) & (runs["used"] == "yes")).sum()), *cells])
     header += [f"{short} between seeds" for short, _ in diagonals]
-    return make_table(f"{split}: mean ± sd over the seeds", header, body, text_columns=2)
+    title = f"{split}: mean ± sd over the seeds" if view.repeated else f"{split}: one run a group"
+    title += f"; {view.one_network}" if view.one_network else ""
+    return make_table(title, header, body, text_columns=2)
 
 
 def _diagonals(view: View) -> list[tuple[str, Any]]:

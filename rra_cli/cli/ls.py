@@ -12,6 +12,17 @@ from rra_cli.config.safety import file_faults
 from rra_cli.core.component import GROUPS
 from rra_cli.errors import EXIT_OK, ConfigError, UserError, did_you_mean
 
+# Studies are sections of the configuration, not groups of options.
+SECTIONS = [
+    ("samples", "values by the numbers of samples and neighbours, as samples.sizes=[1000,2500] (docs/samples.md)"),
+    ("invariance", "altered copies held against their samples, by the options of alter (docs/sensitivity.md)"),
+    ("pictures", "layers in two dimensions, as pictures.layers=[logits] (docs/lecture.md)"),
+    ("compare", "approximate searches held against the exact one (docs/neighbors.md)"),
+    ("transfer", "probes on other data sets (docs/probes.md)"),
+    ("metrics.intervals", "intervals of all metrics of neighbour graphs, =blocks (docs/metrics_reference.md)"),
+    ("metrics.null_test", "p-values of unrelated data, =permutation (docs/metrics_reference.md)"),
+]
+
 HELP = """\
 rra ls: what there is to choose from.
 
@@ -19,6 +30,7 @@ usage: rra ls [GROUP ...] [--config-dir DIR]
 
 Groups: experiment, model, dataset, method, augment, alter, optimizer, pooling, neighbors, metrics, runtime.
 An option is used as GROUP=OPTION; of a component that has no option of its own, write {name: COMPONENT}.
+Studies are sections of the configuration: `rra ls sections` names them.
 """
 ORDER = (
     "experiment",
@@ -43,10 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     wanted, folders = _parse(arguments)
     options = catalog.options(folders)
     known = [*(group for group in ORDER if group in options), *(group for group in options if group not in ORDER)]
+    known.append("sections")
     groups = [_group(name, known) for name in wanted] or known
     lines: list[str] = []
     for group in groups:
-        found = list_group(group, options[group])
+        found = SECTIONS if group == "sections" else list_group(group, options[group])
         width = max((len(name) for name, _ in found), default=0)
         lines += ([f"{group}:"] if len(groups) > 1 else []) + [
             f"{'  ' if len(groups) > 1 else ''}{name:<{width}}  {about}".rstrip() for name, about in found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
+from rra_cli.cli.summary_pullback import pullback_summary
 from rra_cli.console import make_table, show, stdout
 from rra_cli.report.schema import WINDOWS, metric_columns
 
@@ -19,8 +20,18 @@ if TYPE_CHECKING:
 # Columns of text that a person reads without turning their head; the tables have no such limit.
 PIPE_WIDTH = 120
 
-# (checkpoint, split, place, metric) -> standard error
-Errors = Mapping[tuple[str, str, tuple[str, str, str, str], str], float]
+
+class Beside(NamedTuple):
+    """What metrics.csv tells beside a value; None for what is not known."""
+
+    std_error: float | None = None
+    interval: tuple[float, float] | None = None
+    n_used: int | None = None
+    n_samples: int | None = None
+
+
+# (checkpoint, split, place, metric) -> what stands beside the value
+Errors = Mapping[tuple[str, str, tuple[str, str, str, str], str], Beside]
 
 
 def show_summary(folder: Path) -> None:
@@ -32,8 +43,14 @@ def show_summary(folder: Path) -> None:
         if rows:
             console = stdout()
             width = console.width if console.is_terminal else PIPE_WIDTH
-            for table in summary_tables(rows, read_errors(path.with_name("metrics.csv")), width):
+            errors = read_errors(path.with_name("metrics.csv"))
+            volumes = pullback_summary(path.with_name("pullback.csv"))
+            # Names of layers alone are no finding.
+            layers = [] if volumes and not metric_columns(tuple(rows[0])) else summary_tables(rows, errors, width)
+            for table in [*layers, *volumes]:
                 show(table)
+            for note in left_out(rows[-1]["checkpoint"], errors):
+                show(note)
     show(f"run folder: {folder}")
     report = folder / "report.html"
     if report.exists():
@@ -41,18 +58,39 @@ def show_summary(folder: Path) -> None:
 
 
 def read_errors(path: Path) -> Errors:
-    """Standard errors by checkpoint, split, place and metric, where they are known."""
+    """Standard error or interval of every value, and the samples that it is of, as far as they are known."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = [_apart(row) for row in csv.DictReader(file)]
-    return {
-        (r["checkpoint"], r["split"], _place(r), r["metric"]): float(r["std_error"]) for r in rows if r["std_error"]
-    }
+    return {(row["checkpoint"], row["split"], _place(row), row["metric"]): _beside(row) for row in rows}
+
+
+def left_out(checkpoint: str, errors: Errors) -> Iterator[str]:
+    """A line a metric that is not of all samples: a mean over those that have neighbours says nothing of the others."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for (at, _, _, metric), beside in errors.items():
+        used, n = beside.n_used, beside.n_samples
+        if at == checkpoint and used is not None and n is not None and 0 < used < n:
+            found.setdefault((metric, n), []).append(used)
+    for (metric, n), counts in found.items():
+        low, high = min(counts), max(counts)
+        many = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        yield f"{metric}: in some layers of {many} of the {n:,} samples alone (n_used in tables/metrics.csv)"
+
+
+def _beside(row: Mapping[str, str]) -> Beside:
+    error, low, high, used, n = (row.get(name) for name in ("std_error", "low", "high", "n_used", "n_samples"))
+    return Beside(
+        float(error) if error else None,
+        (float(low), float(high)) if low and high else None,
+        int(used) if used else None,
+        int(n) if n else None,
+    )
 
 
 def summary_tables(rows: list[dict[str, str]], errors: Errors | None = None, width: int = PIPE_WIDTH) -> list[Table]:
-    """Layers down, metrics by split across (± standard error), of the checkpoint of the last row.
+    """Layers down, metrics by split across ([interval] or ± standard error), of the checkpoint of the last row.
 
     What is wider than `width` goes on in another table with the layers again.
     """
@@ -127,11 +165,18 @@ def _sizes(rows: list[dict[str, str]]) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys((row["split"], row["n_samples"], row["k"]) for row in rows if row["k"]))
 
 
-def _short(value: str, error: float | None) -> str:
-    """Two or three decimals, and the standard error with as many; text as it is."""
+def _short(value: str, beside: Beside | None) -> str:
+    """Two or three decimals, and the interval or standard error with as many; text as it is.
+
+    A standard error of 0 is left out: where all samples have one value, as at a proportion of 1, it tells nothing of
+    how sure the value is.
+    """
     try:
         number = float(value)
     except ValueError:
         return value
     digits = 2 if abs(number) >= 2 else 3
-    return f"{number:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+    text = f"{number:.{digits}f}"
+    if beside is not None and beside.interval is not None:
+        return f"{text} [{beside.interval[0]:.{digits}f}, {beside.interval[1]:.{digits}f}]"
+    return f"{text} ± {beside.std_error:.{digits}f}" if beside is not None and beside.std_error else text

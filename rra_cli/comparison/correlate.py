@@ -39,8 +39,9 @@ class Correlation:
 def correlate(x: ArrayLike, y: ArrayLike, *, ordered: bool = False, level: float = LEVEL) -> Correlation:
     """Pearson's and Spearman's correlation of the points `(n,)` that have both values.
 
-    p: two-sided, Student's t with n - 2 degrees of freedom; of ranks of up to 9 points `permutation_p_value`. low, high: Fisher's z, of n >= 4 points. ordered: the
-    points are a series (epochs, layers), whose neighbours are alike: `n_effective` and `p_effective` account for it.
+    p: two-sided, Student's t with n - 2 degrees of freedom; of ranks of up to 9 points `permutation_p_value`. low,
+    high: Fisher's z, of n >= 4 points. ordered: the points are a series (epochs, layers), whose neighbours are alike:
+    `n_effective` and `p_effective` account for it.
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     both = np.isfinite(a) & np.isfinite(b)

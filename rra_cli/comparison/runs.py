@@ -52,6 +52,7 @@ class FinishedRun:
 
     layers, metrics: its tables. training: a row an epoch, None without training. samples: by split, what decides which
     were measured. graphs: empty where `no_graphs` says why. choices: which option of a group was chosen, where known.
+    trainings: keys of the training that its network came from, empty where nothing was trained.
     """
 
     name: str
@@ -66,6 +67,7 @@ class FinishedRun:
     graphs: tuple[GraphRow, ...] = ()
     no_graphs: str = ""
     choices: Mapping[str, str] = field(default_factory=dict)
+    trainings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it does not say which layer a graph belongs to (an earlier version of rra wrote it)")
         graphs = tuple(_graph(row) for row in manifest["graphs"])
         samples, store = manifest["samples"], str(manifest["store"])
+        artifacts = manifest.get("artifacts", [])
         if "\0" in store:
             raise ValueError(f"no store is called {store!r}")
         if not isinstance(samples, Mapping):
@@ -132,6 +135,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             "samples": samples,
             "graphs": graphs,
             "no_graphs": no_graphs,
+            "trainings": tuple(sorted({str(row["key"]) for row in artifacts if row["stage"] == "train"})),
         }
     except FileNotFoundError:
         return {"no_graphs": f"{MANIFEST} is missing: {_AGAIN}"}

@@ -11,6 +11,7 @@ from rra_cli.comparison import correlation, curves, matrices
 from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
 from rra_cli.comparison.intra import intra_rows
+from rra_cli.comparison.networks import alteration_of, same_networks
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
 from rra_cli.comparison.scales import scale_correlation_rows
@@ -94,6 +95,8 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         band=options.band,
         level=options.level,
         asked=options.correlate,
+        altered=any(alteration_of(run) for group in grouping.groups for run in group.runs),
+        same=same_networks(grouping.groups),
     )
 
 

@@ -39,3 +39,10 @@ def option_settings(group: str, name: str) -> Mapping[str, Any]:
         raise ValueError(f"there is no {group} option {name!r}; {did_you_mean(name, known)}")
     said: Mapping[str, Any] = yaml.safe_load(known[name].path.read_text(encoding="utf-8"))
     return said
+
+
+def as_augmentation(group: str, name: str) -> str:
+    """How an augmentation is written where an alteration is expected; "" where the name is none."""
+    if group != "alter" or name not in catalog.options().get("augment", {}):
+        return ""
+    return f"; it is an augmentation: write {{name: augment, augment: {name}}}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from rra_cli.config import catalog
-from rra_cli.config.alterations import by_level, option_settings
+from rra_cli.config.alterations import as_augmentation, by_level, option_settings
 from rra_cli.config.describe import fault_lines, shown
 from rra_cli.config.experiment import ActivationsConfig, Comparison, Experiment, MetricSet, Runtime, StoreConfig
 from rra_cli.config.pictures import PicturesConfig
@@ -97,7 +97,7 @@ class _Binder:
         try:
             cls = component(group, name)
         except UserError as error:
-            self.faults.append(f"{path}.name: {error.message}")
+            self.faults.append(f"{path}.name: {error.message}{as_augmentation(group, name)}")
             return None
         # Fields that are components themselves, by name of an option or with their settings.
         parts = {field: kind for field, kind in getattr(cls, "parts", {}).items() if field in values}

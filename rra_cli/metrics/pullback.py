@@ -32,7 +32,8 @@ class Pullback(Metric):
     others; of a plane, along each side of its triangle.
 
     layers: names or globs; empty: the last of every stage between input and head. features: `pooled`: maps averaged to
-    at most `limit` numbers; `full`. top: only so many largest singular values enter. dtype: of the forward passes.
+    at most `limit` numbers; `full`. top: only so many largest singular values enter; None: all above the rounding error
+    of `dtype`, the type of the forward passes, so that their number, and with it every volume, may depend on it.
     curvature: scalar curvature of the surface that a plane or grid becomes. boundary, near: the share of a line's or
     plane's points with the highest entropy, or the smallest margin of predictions, is near the boundary, as large a
     share at the other end far from it. probe_samples: training samples of the logistic regression that predicts where
@@ -59,7 +60,7 @@ class Pullback(Metric):
     layers: tuple[str, ...] = identity(())
     features: Literal["pooled", "full"] = identity("pooled")
     limit: int = identity(512)
-    top: int | None = identity(None)
+    top: int | None = identity(10)
     dtype: Literal["float32", "float64"] = identity("float32")
     curvature: bool = identity(False)
     probe_samples: int | None = identity(10_000)

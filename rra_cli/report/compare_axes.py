@@ -29,6 +29,13 @@ def relative_depth(line: Line) -> Any:
     return line.position / max(1.0, float(line.position.max()))
 
 
+def possible(line: Line, term: Term) -> tuple[Any, Any]:
+    """Both ends of the band, no further than the metric has values: an interval of Student's t knows no bounds."""
+    if term.low is None and term.high is None:
+        return line.low, line.high
+    return np.clip(line.low, term.low, term.high), np.clip(line.high, term.low, term.high)
+
+
 def value_axis(axes: Axes, term: Term, lines: Sequence[Line]) -> None:
     """Label and range: the metric's own; where it is open, that of the means and of bands that are not too wide."""
     axes.set_ylabel(term.short or term.label)

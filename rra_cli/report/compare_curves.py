@@ -13,10 +13,12 @@ from rra_cli.report.compare_axes import (
     PANEL_INCHES,
     add_legend,
     layer_axis,
+    possible,
     relative_depth,
     value_axis,
 )
 from rra_cli.report.compare_view import Line, View
+from rra_cli.report.glossary import Term
 from rra_cli.report.layer_axis import LONGEST_NAME, plain
 from rra_cli.report.style import DASHES, figure, legend_line, line_style, shorten
 from rra_cli.report.training_curves import PANELS
@@ -45,7 +47,7 @@ def layers_figure(view: View, metric: str, pool: str, scale: int, transfer: str 
     for place, (split, found) in zip(axes, panels.items(), strict=True):
         for line in found:
             at = np.arange(len(line.mean)) if len(kinds) == 1 else relative_depth(line)
-            draw_line(place, view, line, at, few=len(line.mean) <= 30)
+            draw_line(place, view, line, at, few=len(line.mean) <= 30, term=view.term(metric))
         _chance(place, found)
         value_axis(place, view.term(metric), lines)
         if len(panels) > 1:
@@ -64,7 +66,7 @@ def epochs_figure(view: View, metric: str, split: str, pool: str, scale: int) ->
     every = [line for _, lines in panels for line in lines]
     for place, (_, lines) in zip(axes, panels, strict=True):
         for line in lines:
-            draw_line(place, view, line, line.position, few=len(line.mean) <= 30)
+            draw_line(place, view, line, line.position, few=len(line.mean) <= 30, term=view.term(metric))
         _chance(place, lines)
         value_axis(place, view.term(metric), every)
         names = dict.fromkeys(name for line in lines for name in line.names)
@@ -104,13 +106,16 @@ def training_figure(view: View) -> Figure | None:
     return made
 
 
-def draw_line(axes: Axes, view: View, line: Line, at: Any, *, few: bool, dashes: Any = None) -> None:
-    """The mean, and the band around it where there is one."""
+def draw_line(
+    axes: Axes, view: View, line: Line, at: Any, *, few: bool, dashes: Any = None, term: Term | None = None
+) -> None:
+    """The mean, and the band around it where there is one, as far as the metric (term) has values."""
     style = line_style(view.groups.index(line.group), 0, False)
     keywords = style.keywords() | ({} if few else {"marker": "", "markersize": 0})
     axes.plot(at, line.mean, **(keywords | ({"linestyle": dashes} if dashes is not None else {})), zorder=3, gid="mean")
     if np.isfinite(line.low).any():
-        axes.fill_between(at, line.low, line.high, color=style.colour, alpha=0.2, linewidth=0, zorder=2, gid="band")
+        low, high = possible(line, term or Term(""))
+        axes.fill_between(at, low, high, color=style.colour, alpha=0.2, linewidth=0, zorder=2, gid="band")
 
 
 def _chance(axes: Axes, lines: Sequence[Line]) -> None:

@@ -14,6 +14,7 @@ from rra_cli.report.compare_axes import (
     PANEL_INCHES,
     add_legend,
     layer_axis,
+    possible,
     relative_depth,
     value_axis,
 )
@@ -56,7 +57,8 @@ def diagonal_figure(
         at = np.arange(len(line.mean)) if len(kinds) == 1 and line.names == kinds[0] else relative_depth(line)
         place.plot(at, line.mean, **style.keywords(), zorder=3, gid="mean")
         if np.isfinite(line.low).any():
-            place.fill_between(at, line.low, line.high, color=style.colour, alpha=0.2, linewidth=0, zorder=2)
+            low, high = possible(line, term if number < len(lines) else Term(""))
+            place.fill_between(at, low, high, color=style.colour, alpha=0.2, linewidth=0, zorder=2)
         named = [letters[group] for group in key]
         label = f" {sign} ".join(name or group for name, group in zip(named, key, strict=True))
         handles.append(

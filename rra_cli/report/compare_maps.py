@@ -31,9 +31,10 @@ def matrix_figure(rows: pd.DataFrame, short: str = LAYER_SIMILARITY.short) -> Fi
     names = names_inches(down, size=6.0)
     width = max(1.2, WIDTH - _BAR_INCHES - names - 0.25)
     height = min(max(0.7, width * len(down) / len(across)), 1.4 * width)
-    shown = [("mean", f"{short}, mean")]
-    # One pair of models has no deviation.
+    shown = [("mean", short)]
+    # One pair of models has no deviation, and is no mean.
     if rows["sd"].notna().any():
+        shown = [("mean", f"{short}, mean")]
         shown.append(("sd", f"{short}, sd"))
     total = len(shown) * height + names_inches(across, size=6.0) + 0.5
     made, panels = figure(total, rows=len(shown), sharex=True)

@@ -24,7 +24,7 @@ def comparison_html(view: View, rendered: Sequence[Rendered], links: Sequence[st
         ("Left out and refused", _refused(view)),
         ("Plots", figures([each for each in rendered if each.plot.main])),
         ("Layers", _layers(view)),
-        ("Layers in other models", _diagonal(view)),
+        ("Layers in other runs" if view.one_network else "Layers in other models", _diagonal(view)),
         ("Correlations", _correlations(view)),
         ("More plots", folded("Other splits, checkpoints and groups", [e for e in rendered if not e.plot.main])),
         ("How the numbers are made", _method(view)),
@@ -81,7 +81,8 @@ def _layers(view: View) -> str:
         for place in places.head(_MOST_ROWS).itertuples(index=False, name=None)
     ]
     more = f" The first {_MOST_ROWS} of {len(places)} rows." if len(places) > _MOST_ROWS else ""
-    note = f'<p>Mean ± sd over the seeds; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
+    what = "Mean ± sd over the seeds" if view.repeated else "Of one run a group"
+    note = f'<p>{what}; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
     return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=4)
 
 
@@ -109,8 +110,10 @@ def _diagonal_of(view: View, short: str, table: str, frame: pd.DataFrame) -> str
     places = list(dict.fromkeys(frame[keys].itertuples(index=False, name=None)))
     rows = [[*place, *(_summary(values.get((*place, each))) for each in comparisons)] for place in places[:_MOST_ROWS]]
     note = (
-        f"<p>{escape(short)} of every layer with itself in another model, mean ± sd over the pairs of models: "
-        f'<a href="tables/{table}_diagonal.csv">{table}_diagonal.csv</a>; whole matrices: '
+        f"<p>{escape(short)} of every layer with itself "
+        + (escape(f"in another run ({view.one_network})") if view.one_network else "in another model")
+        + (", mean ± sd over the pairs of models: " if view.repeated else ": ")
+        + f'<a href="tables/{table}_diagonal.csv">{table}_diagonal.csv</a>; whole matrices: '
         f'<a href="tables/{table}.csv">{table}.csv</a>; differences with p-values: '
         f'<a href="tables/{table}_differences.csv">{table}_differences.csv</a>.</p>'
     )
@@ -144,10 +147,10 @@ def _method(view: View) -> str:
         "together, for models of one seed began from the same weights.",
         "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
         "where N and k are equal.",
-        "correlations": "Pearson's r (Fisher's interval) and Spearman's rho, whose p-value is counted over all orders of up to "
-        "nine points (of three it is never below 1/3) and Student's t beyond. Layers and epochs follow each other: "
-        "n_effective is the number of independent points that they are worth (Bartlett 1935), p_effective the p-value "
-        "with it.",
+        "correlations": "Pearson's r (Fisher's interval) and Spearman's rho, whose p-value is counted over all "
+        "orders of up to nine points (of three it is never below 1/3) and Student's t beyond. Layers and "
+        "epochs follow each other: n_effective is the number of independent points that they are worth (Bartlett "
+        "1935), p_effective the p-value with it.",
     }
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(text)}</dd>' for name, text in told.items())}</dl>"
 

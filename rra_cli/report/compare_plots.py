@@ -29,7 +29,9 @@ def comparison_plots(view: View) -> Iterator[Plot]:
     yield from _similarity(view)
     yield from _epochs(view)
     if len(view.frames["training"]):
-        note = "Loss, accuracy and spread of the representation by epoch, means over the seeds."
+        note = "Loss, accuracy and spread of the representation by epoch"
+        note += ", means over the seeds." if view.repeated else "."
+        note += " All of it of unaltered images." if view.altered else ""
         yield Plot("training", "Training", f"{note} {view.band_text}", partial(training_figure, view))
     for x, y in view.asked:
         place = scatter_split(view, x, y)
@@ -117,12 +119,18 @@ def _similar(
     for place, rows in diagonal.groupby(keys, sort=False):
         own = differences[(differences[keys] == list(place)).all(axis=1)]
         main = place[0] in mains and _is_first(view, place, diagonal)
+        bands = f"Bands: {view.level:.0%} interval with the seeds as the units, {_JACKKNIFE}. "
+        bands = bands if rows["low"].notna().any() else "Too few seeds for bands. "
         yield Plot(
             file_name(f"{name}_diagonal", *_told(place)),
-            f"Layers and themselves in other models, {_where(place)}{told}",
-            f"{term.label.capitalize()}{told} of every layer with itself, over pairs of models. 1: the models "
-            f"have the same neighbours there. Bands: {view.level:.0%} interval with the seeds as the units, "
-            f"{_JACKKNIFE}. Dotted: chance level.",
+            f"Layers and themselves in {_other(view)}, {_where(place)}{told}",
+            f"{term.label.capitalize()}{told} of every layer with itself "
+            + (
+                f"in another run: {view.one_network}. 1: the runs "
+                if view.one_network
+                else "(over pairs of models). 1: the models "
+            )
+            + f"have the same neighbours there. {bands}Dotted: chance level.",
             partial(diagonal_figure, view, rows, own, term),
             main,
         )
@@ -136,7 +144,7 @@ def _similar(
         models = group_a if kind == "within" else f"{group_a} and {group_b}"
         yield Plot(
             file_name(name, kind, *slugs, *_told(place)),
-            f"Layers of different models, {models}, {_where(place)}{told}",
+            f"{_pair_title(view, group_a, group_b)}, {models}, {_where(place)}{told}",
             _pairs_text(rows, kind),
             partial(matrix_figure, rows, term.short),
             bool(main),
@@ -152,7 +160,18 @@ def _slug(view: View, group: str) -> str:
 def _pairs_text(rows: pd.DataFrame, kind: str) -> str:
     pairs = int(rows["n_pairs"].max())
     what = "all ordered pairs of models of the group" if kind == "within" else "all pairs of models, one of each group"
+    if pairs < 2:
+        return "One pair of runs. Hatched: no value."
     return f"Mean (and standard deviation) over {what}: {pairs}. Hatched: no value."
+
+
+def _other(view: View) -> str:
+    return f"other runs ({view.one_network})" if view.one_network else "other models"
+
+
+def _pair_title(view: View, group_a: str, group_b: str) -> str:
+    told = view.same.get((group_a, group_b), "")
+    return f"{told[:1].upper()}{told[1:]}" if told else "Layers of different models"
 
 
 def _is_first(view: View, place: Sequence[Any], frame: pd.DataFrame) -> bool:

@@ -35,7 +35,8 @@ class Line:
 class View:
     """A comparison. groups: labels in order. mains: by group the checkpoint that stands for it. frames: the tables by
     name. terms: by metric. band: what is shaded. level: of the intervals. asked: columns whose correlation was asked
-    for."""
+    for. altered: whether the samples of a run were altered (`alter`), as those of its accuracy never are. same: pairs
+    of groups that measured one network, and what differs then."""
 
     title: str
     groups: tuple[str, ...]
@@ -45,14 +46,31 @@ class View:
     band: Band = "interval"
     level: float = 0.95
     asked: Sequence[tuple[str, str]] = ()
+    altered: bool = False
+    same: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def term(self, metric: str) -> Term:
         """What a metric is called."""
         return self.terms[metric] if metric in self.terms else Term(metric, short=metric)
 
     @property
+    def repeated(self) -> bool:
+        """Whether any mean is over more than one run."""
+        counts = self.frames["layers"]["n"].dropna()
+        return bool((counts > 1).any())
+
+    @property
+    def one_network(self) -> str:
+        """What differs where all groups measured one network; "" where they are different models."""
+        pairs = [(a, b) for at, a in enumerate(self.groups) for b in self.groups[:at]]
+        told = {self.same.get(pair, "") for pair in pairs}
+        return min(told, key=len) if told else ""
+
+    @property
     def band_text(self) -> str:
         """What the shaded bands are."""
+        if not self.repeated:
+            return "One run a group: there are no bands."
         if self.band == "sd":
             return "Bands: ± one standard deviation over the seeds."
         return f"Bands: {self.level:.0%} interval of the mean (Student's t, the seeds as the units)."

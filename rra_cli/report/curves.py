@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rra_cli.report.context_line import context, context_legend
 from rra_cli.report.glossary import BESIDE_ACCURACY
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
 from rra_cli.report.run import Checkpoint, Run, Series, Variant
@@ -62,14 +63,14 @@ def curve(run: Run, metrics: Sequence[str]) -> Figure:
         handles.append(legend_line("no value", color="0.2", marker="x", linestyle="none"))
     unique = {str(handle.get_label()): handle for handle in handles}
     columns = 2 if max(map(len, unique)) > 14 else 3
+    row = context_legend(made, list(unique.values()), columns, context(run, metrics, run.shown_checkpoints))
     made.set_figheight(
-        _PANEL_INCHES * (1.0 if len(panels) == 1 else 0.75) * len(panels)
+        row
+        + _PANEL_INCHES * (1.0 if len(panels) == 1 else 0.75) * len(panels)
         + names_inches(run.layers)
         + _LEGEND_ROW_INCHES * -(-len(unique) // columns)
         + 0.25
     )
-    if len(unique) > 1:
-        made.legend(handles=list(unique.values()), loc="outside lower center", ncols=columns, borderaxespad=0.1)
     return made
 
 
@@ -138,8 +139,8 @@ def _references(axes: Axes, run: Run, panel: Sequence[Series], splits: Sequence[
     for level in sorted({round(float(chance.mean()), 4) for chance in chances if len(chance)}):
         axes.axhline(level, **dotted, zorder=1, gid="chance")
         handles.append(legend_line("chance level", **dotted))
-    if run.term(panel[0].metric).component not in BESIDE_ACCURACY:
-        return handles
+    if run.term(panel[0].metric).component not in BESIDE_ACCURACY or run.alteration:
+        return handles  # the accuracy is that of the samples as they are, the curve that of altered ones
     for split in dict.fromkeys(line.split for line in panel):
         accuracy = run.accuracy(split, run.main_checkpoint)
         if np.isfinite(accuracy):

@@ -10,7 +10,7 @@ from rra_cli.report.dimension_scales import axes_of, dimension_scale_figure
 from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.occurrences import occurrence_figure
 from rra_cli.report.pair_curves import pair_curve
-from rra_cli.report.plot import Plot, band, parts, where
+from rra_cli.report.plot import Plot, band, of_some_samples, parts, where
 from rra_cli.report.run import Run
 from rra_cli.report.style import file_name
 
@@ -32,7 +32,8 @@ def _pair_curves(run: Run) -> Iterator[Plot]:
                 file_name(metric, "along", variant.slug),
                 f"{term.short} from layer to layer{f', {variant.title}' if len(run.variants) > 1 else ''}",
                 "Each layer with the one before it (a dip: the network rearranges the samples there) and with the last "
-                f"(how much of the end is there already). Dotted: chance level. {band(run, (metric,))} {_STRIPES}",
+                "(how much of the end is there already). Dotted: chance level. "
+                + " ".join(filter(None, (of_some_samples(run, metric), band(run, (metric,)), _STRIPES))),
                 partial(pair_curve, run, metric, checkpoint, variant),
             )
 

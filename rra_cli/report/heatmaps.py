@@ -134,14 +134,18 @@ def annotate(
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             dark = (coloured_by[row, column] - low) / ((high - low) or 1.0) < 0.5
-            text = axes.text(column, row, cell_text(value), ha="center", va="center", fontsize=size)
+            words = cell_text(value)
+            fits = size if len(words) < 4 else 0.8 * size
+            text = axes.text(column, row, words, ha="center", va="center", fontsize=fits)
             text.set_color("white" if dark else "black")
             text.set_in_layout(False)  # it lies within its cell, so the layout need not measure it
 
 
 def cell_text(value: float) -> str:
-    """Two digits of a fraction (.44, 1), three of a larger number."""
+    """Two digits of a fraction (.44, 1; .005 where they were none), three of a larger number."""
     if abs(value) >= 1.5:
         return f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
+    if 0.0005 <= abs(value) < 0.005:
+        return f"{value:.3f}".replace("0.", ".", 1)  # two digits would say 0
     text = f"{value:.2f}"
     return "1" if text == "1.00" else "0" if text in ("0.00", "-0.00") else text.replace("0.", ".", 1)

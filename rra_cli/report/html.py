@@ -13,10 +13,12 @@ from urllib.parse import quote
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.page import PAGE
 from rra_cli.report.plot import Plot
-from rra_cli.report.run import Run, part_of
+from rra_cli.report.pullback_terms import pullback_terms
+from rra_cli.report.run import Run, part_of, unaltered_images
 from rra_cli.report.scale_html import best_scales_html
 from rra_cli.report.style import number
 from rra_cli.report.tables import metrics_of
+from rra_cli.report.uncertainty_html import interval_text, intervals, key_of, told_html
 
 # A larger SVG goes into the report as PNG.
 _LARGEST_SVG = 600_000
@@ -80,7 +82,8 @@ def _summary(run: Run) -> str:
             facts.append((key, str(holder[key])))
     accuracies = {split: run.accuracy(split, run.main_checkpoint) for split in run.splits}
     if any(value == value for value in accuracies.values()):
-        facts.append(("accuracy", _per_split({split: f"{value:.4f}" for split, value in accuracies.items()})))
+        called = f"accuracy ({unaltered_images(run.splits)})" if run.alteration else "accuracy"
+        facts.append((called, _per_split({split: f"{value:.4f}" for split, value in accuracies.items()})))
     rows = "".join(f"<tr><th scope=row>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
     return f'<table class="facts">{rows}</table>'
 
@@ -171,14 +174,18 @@ def _layers(run: Run) -> str:
     columns += ["pool", "scale"] if len(run.variants) > 1 else []
     columns += ["n_samples", "n_features", "k"]
     head = "".join(f"<th scope=col{_right(column)}>{escape(column)}</th>" for column in [*columns, *metrics])
-    rows = []
+    rows, ends = [], intervals(run)
     for row in shown.head(_MOST_ROWS).to_dict("records"):
         texts = "".join(f"<td{_right(column)}>{escape(str(row[column]))}</td>" for column in columns)
-        values = "".join(f'<td class="number">{_value(row, metric, run)}</td>' for metric in metrics)
+        values = "".join(
+            f'<td class="number">{_value(row, metric, run)}{interval_text(ends.get(key_of(row, metric)))}</td>'
+            for metric in metrics
+        )
         rows.append(f"<tr>{texts}{values}</tr>")
     told = f"Checkpoint {run.main_checkpoint.title}" if len(run.checkpoints) > 1 else "Rounded"
     left = f" The first {_MOST_ROWS} of {len(shown)} rows." if len(shown) > _MOST_ROWS else ""
     note = f'<p>{escape(told)}; all rows and digits are in <a href="tables/layers.csv">tables/layers.csv</a>.{left}</p>'
+    note += told_html(run, ends)
     return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -203,7 +210,7 @@ def _accuracy(row: Mapping[Any, Any]) -> str:
     value, error = float(row["value"]), float(row["std_error"])
     if value != value:
         return f'<abbr title="{escape(str(row["reason"]))}">–</abbr>'
-    return f"{value:.3f}" + ("" if error != error else f" ± {error:.3f}")
+    return f"{value:.3f}" + ("" if error != error or error == 0 else f" ± {error:.3f}")
 
 
 def _right(column: str) -> str:
@@ -226,10 +233,12 @@ def _glossary(run: Run) -> str:
     known: dict[Term, list[str]] = {}
     for metric in run.metrics:
         known.setdefault(replace(run.term(metric), short=""), []).append(metric)
-    if run.tables.nnls is not None:
+    if run.tables.nnls is not None and (run.metrics or len(run.tables.nnls)):
         known[LAYER_SIMILARITY] = ["nnls"]
     for metric in run.pair_metrics:
         known.setdefault(replace(run.term(metric), short=""), []).append(metric)
+    if run.tables.pullback is not None:
+        known |= pullback_terms(bool(run.tables.pullback["curvature"].notna().any()))
     told = [
         f"<dt>{escape(entry.label)} ({', '.join(f'<code>{escape(name)}</code>' for name in names)})</dt>"
         f"<dd>{escape(f'{entry.definition} {entry.reading}'.strip())}"

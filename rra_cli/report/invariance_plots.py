@@ -58,7 +58,8 @@ def invariance_plots(run: Run) -> Iterator[Plot]:
                     file_name("sensitivity", family, *parts(run, *here)),
                     f"What {family.replace('_', ' ')} does to each layer{where(run, *here)}",
                     "Metrics of the altered samples, and how the copies lie to their samples, by the strength of the "
-                    "alteration; at 0 the samples as they are. Dotted: chance level, where all layers have the same.",
+                    "alteration; at 0 the samples as they are. Dotted: chance level, where all layers have the same."
+                    + (f" {_MOST_LAYERS} chosen layers; all are in invariance.csv." if _chosen(run) else ""),
                     partial(level_figure, run, family, *here),
                 )
 
@@ -80,6 +81,7 @@ def along_figure(run: Run, metric: str, checkpoint: Checkpoint, split: str, vari
         axes.set_ylabel(known.axis if len(known.axis) <= 28 else known.short)
         axes.set_xlim(-0.5, len(run.layers) - 0.5)
         axes.set_ylim(bottom=known.low, top=None if known.high is None else known.high * 1.02)
+        _keep_all(axes, rows, known)
         axes.grid(axis="y", color="0.88", linewidth=0.5)
         stage_bands(axes, run.stages)
         title = plain(family.replace("_", " ")) or None
@@ -171,6 +173,20 @@ def _panel(axes: Axes, run: Run, rows: pd.DataFrame, names: Sequence[str], famil
         axes.plot(
             at, clean.reindex(list(run.layers)).to_numpy(float), **_CLEAN, gid="clean", zorder=4, label="unaltered"
         )
+
+
+def _chosen(run: Run) -> bool:
+    """Whether plots over levels leave layers out."""
+    return len(chosen_layers(run.layers)) < len(run.layers)
+
+
+def _keep_all(axes: Axes, rows: pd.DataFrame, known: Term) -> None:
+    """Where the axis is open below, its end lies below all values and chance levels: panels share it."""
+    shown = rows[["value", "chance"]].to_numpy(float)
+    if known.low is None and np.isfinite(shown).any():
+        bottom, top = axes.get_ylim()
+        least = float(np.nanmin(shown))
+        axes.set_ylim(bottom=min(bottom, least - 0.04 * (top - least)))
 
 
 def _style(number: int, n: int, *, shaded: bool) -> dict[str, Any]:

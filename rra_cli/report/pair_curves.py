@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.report.context_line import context, context_legend
 from rra_cli.report.curves import NORMAL_95
 from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_matrix, pair_matrix
@@ -101,8 +102,8 @@ def pair_curve(run: Run, metric: str, checkpoint: Checkpoint, variant: Variant) 
     stage_bands(axes, run.stages)
     layer_ticks(axes, run.layers)
     columns = 2 if max(len(str(handle.get_label())) for handle in handles) > 14 else 3
-    made.set_figheight(1.8 + names_inches(run.layers) + 0.145 * -(-len(handles) // columns))
-    made.legend(handles=handles, loc="outside lower center", ncols=columns, borderaxespad=0.1)
+    row = context_legend(made, handles, columns, context(run, (metric,), (checkpoint,)))
+    made.set_figheight(1.8 + names_inches(run.layers) + row + 0.145 * -(-len(handles) // columns))
     return made
 
 

@@ -39,6 +39,25 @@ def where(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> str
     return f" ({text})" if text else ""
 
 
+def of_some_samples(run: Run, metric: str) -> str:
+    """That the layers' values are of different samples, where some have no value; "" where they are of all."""
+    if metric in run.pair_metrics:
+        graph = part_of(part_of(run.config, "metrics"), metric).get("graph", "directed")
+        if graph not in ("mutual", "radius"):
+            return ""
+        return "Of the samples that have neighbours in both layers: pairs are about different ones (graph_lists.csv)."
+    frame = run.tables.metrics
+    rows = frame[(frame["metric"] == metric) & (frame["n_used"] > 0)]
+    shares = rows["n_used"] / rows["n_samples"]
+    if rows.empty or not (shares < 1).any():
+        return ""
+    source = " and graph_lists.csv" if run.tables.graph_lists is not None else ""
+    return (
+        f"Of {100 * shares.min():.0f} to {100 * shares.max():.0f} % of the samples, those that have a value of their "
+        f"own: layers are about different samples (n_used in metrics.csv{source})."
+    )
+
+
 def band(run: Run, metrics: Sequence[str]) -> str:
     """What the bands around these metrics are: intervals where they were asked for, else standard errors."""
     if not any(run.has_intervals(metric) for metric in metrics):

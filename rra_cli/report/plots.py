@@ -22,7 +22,7 @@ from rra_cli.report.milestones import (
     trained_checkpoints,
 )
 from rra_cli.report.picture_plots import picture_plots
-from rra_cli.report.plot import Plot, band, parts, where
+from rra_cli.report.plot import Plot, band, of_some_samples, parts, where
 from rra_cli.report.pullback_plots import pullback_plots
 from rra_cli.report.run import FEW_CHECKPOINTS, Run, Variant
 from rra_cli.report.sample_plots import sample_plots
@@ -78,12 +78,13 @@ def _curves(run: Run) -> Iterator[Plot]:
         notes = [known.reading]
         if run.has_chance(metric):
             notes.append("Dotted: chance level.")
-        if known.component in BESIDE_ACCURACY:
+        if known.component in BESIDE_ACCURACY and not run.alteration:
             notes.append("Stars: accuracy of the network itself.")
+        notes.append(of_some_samples(run, metric))
         yield Plot(
             file_name(metric, "curve"),
             f"{known.label[:1].upper()}{known.label[1:]} along the layers",
-            " ".join([*notes, band(run, (metric,)), _STRIPES]).strip(),
+            " ".join([*filter(None, notes), band(run, (metric,)), _STRIPES]).strip(),
             partial(curve, run, (metric,)),
         )
 
@@ -136,7 +137,9 @@ def _maps(run: Run) -> Iterator[Plot]:
                     yield Plot(
                         file_name(name, *parts(*here)),
                         f"{title}{where(*here)}",
-                        f"{term.reading} {_STAGES}".strip(),
+                        " ".join(
+                            filter(None, (term.reading, of_some_samples(run, name.removeprefix("pairs_")), _STAGES))
+                        ),
                         partial(nnls_map, run, matrix, term),
                         checkpoint == run.main_checkpoint and variant in run.plain_variants,
                     )

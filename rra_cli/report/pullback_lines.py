@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PANEL_INCHES = 1.6
 _BINS = 30
+_PICTURE_POINTS = 22.0  # the height of the pictures of both ends
+_GAP_POINTS = 3.0
 
 
 def line_sheet(view: View) -> Figure:
@@ -24,6 +26,10 @@ def line_sheet(view: View) -> Figure:
     from matplotlib.patches import Patch
 
     made, axes = _sheet(len(view.shown), len(view.layers))
+    pictures = any(anchor.picture is not None for anchor in view.anchors)
+    # In points, which the layout keeps whatever it makes of the panels.
+    pad = _PICTURE_POINTS + 2 * _GAP_POINTS if pictures else None
+    made.set_figheight(made.get_figheight() + (pad or 0.0) / 72)
     for row, checkpoint in enumerate(view.shown):
         for column, layer in enumerate(view.layers):
             frame, each = view.drawn(checkpoint, layer), axes[row, column]
@@ -34,11 +40,12 @@ def line_sheet(view: View) -> Figure:
             each.plot(t, frame["log10_volume"].to_numpy(float), color="black", linewidth=0.9)
             each.set_xlim(0.0, 1.0)
             if row == 0:
-                each.set_title(shorten(layer, 24))
+                each.set_title(f"{shorten(layer, 24)}\nover {view.over(layer)}", pad=pad)
         axes[row, 0].set_ylabel(f"{checkpoint.title}\nlog10 √det g")
+    way = " → ".join(anchor.label for anchor in view.anchors)
     for column in range(len(view.layers)):
         _equal_spans(axes[:, column])
-        axes[-1, column].set_xlabel("t")
+        axes[-1, column].set_xlabel(f"t ({way})" if way else "t")
     _ends(axes[0, 0], view)
     drawn = view.points[(view.points["unit"] == 0) & view.points["checkpoint"].isin([c.label for c in view.shown])]
     seen = set(drawn["prediction"])
@@ -69,7 +76,7 @@ def histogram_sheet(view: View) -> Figure | None:
                     each.hist(values, bins, density=True, histtype="step", color=colour, linestyle=dashes)
             each.set_yticks([])
             if row == 0:
-                each.set_title(shorten(layer, 24))
+                each.set_title(f"{shorten(layer, 24)}\nover {view.over(layer)}")
         axes[row, 0].set_ylabel(checkpoint.title)
     for each in axes[-1]:
         each.set_xlabel("log10 √det g − mean", fontsize=6.5)
@@ -94,7 +101,7 @@ def contrast_figure(view: View) -> Figure:
         known = np.isfinite(low) & np.isfinite(high)
         axes.vlines(place[known], low[known], high[known], color=style.colour, linewidth=0.9)
     axes.axhline(1.0, color="0.45", linewidth=0.8, linestyle=(0, (1, 1)))
-    axes.set_xticks(at, [shorten(layer, 16) for layer in view.layers])
+    axes.set_xticks(at, [f"{shorten(layer, 16)}\n{view.over(layer)}" for layer in view.layers])
     axes.set_xlim(-0.5, len(view.layers) - 0.5)
     axes.set_ylabel("stretch of a direction,\nnear / far")
     axes.grid(axis="y", color="0.88", linewidth=0.5)
@@ -128,9 +135,16 @@ def _extremes(axes: Axes) -> tuple[float, float]:
 
 def _ends(axes: Axes, view: View) -> None:
     """The pictures of both ends, above the axes."""
-    for anchor, x in zip(view.anchors, (0.0, 0.84), strict=False):
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    for anchor, x in zip(view.anchors, (0.0, 1.0), strict=False):
         if anchor.picture is None:
             continue
-        inset = axes.inset_axes((x, 1.03, 0.16, 0.38))
-        inset.imshow(anchor.picture, cmap="gray", interpolation="nearest")
-        inset.set_axis_off()
+        shown = np.broadcast_to(anchor.picture, (*anchor.picture.shape[:2], 3))
+        image = OffsetImage(shown, zoom=_PICTURE_POINTS / len(shown), interpolation="nearest")
+        place: Any = {"xy": (x, 1.0), "xycoords": "axes fraction", "box_alignment": (x, 0.0)}
+        box = AnnotationBbox(
+            image, xybox=(0.0, _GAP_POINTS), boxcoords="offset points", frameon=False, pad=0.0, **place
+        )
+        box.set_in_layout(False)
+        axes.add_artist(box)

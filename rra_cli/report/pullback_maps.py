@@ -30,9 +30,9 @@ def volume_sheet(view: View) -> Figure:
     for row, checkpoint in enumerate(view.shown):
         first = view.drawn(checkpoint, view.layers[0])
         _predictions(axes[row, 0], view, first, thumbnails=row == 0)
-        axes[row, 0].set_ylabel(checkpoint.title)
-    scales = [("entropy", view.layers[0], "entropy (log10)", "cividis")]
-    scales += [("log10_volume", layer, f"log10 √det g\n{shorten(layer, 24)}", "viridis") for layer in view.layers]
+    _label(axes, view)
+    scales = [("entropy", view.layers[0], "entropy (base 10)", "cividis")]
+    scales += [("log10_volume", layer, _title(view, layer, "log10 √det g\n"), "viridis") for layer in view.layers]
     for column, (name, layer, title, colours) in enumerate(scales, 1):
         frames = [view.drawn(checkpoint, layer) for checkpoint in view.shown]
         limits = _limits([frame[name].to_numpy(float) for frame in frames])
@@ -55,10 +55,9 @@ def relative_sheet(view: View) -> Figure:
         reach = max(float(np.nanpercentile(np.abs(frame["relative"]), _SHARE[1])) for frame in frames) or 1.0
         for row, frame in enumerate(frames):
             image = _image(axes[row, column], view, frame, "relative", cmap="PuOr_r", vmin=-reach, vmax=reach)
-        axes[0, column].set_title(layer)
+        axes[0, column].set_title(_title(view, layer))
         _bar(made, image, axes[:, column], "log10 stretch of a direction,\nrelative to the mean" if column == 0 else "")
-    for row, checkpoint in enumerate(view.shown):
-        axes[row, 0].set_ylabel(checkpoint.title)
+    _label(axes, view)
     return made
 
 
@@ -83,9 +82,20 @@ def curvature_sheet(view: View) -> Figure | None:
         ticks = [-high, -norm.linthresh, norm.linthresh, high]
         bar.set_ticks(ticks, labels=[f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e") for tick in ticks])
         bar.ax.minorticks_off()
-    for row, checkpoint in enumerate(view.shown):
-        axes[row, 0].set_ylabel(checkpoint.title)
+    _label(axes, view)
     return made
+
+
+def _title(view: View, layer: str, before: str = "") -> str:
+    return f"{before}{shorten(layer, 24)}\nover {view.over(layer)}"
+
+
+def _label(axes: Any, view: View) -> None:
+    """Checkpoints at the left, and at the outer axes the coordinates: of the data, or in units of the plane."""
+    for row, checkpoint in enumerate(view.shown):
+        axes[row, 0].set_ylabel(f"{checkpoint.title}\ny")
+    for each in axes[-1]:
+        each.set_xlabel("x", fontsize=6.0, labelpad=1.0)
 
 
 def _bends(view: View, layer: str) -> bool:
@@ -107,8 +117,9 @@ def _sheet(rows: int, columns: int) -> tuple[Figure, Any]:
     made = Figure(figsize=(width, rows * _PANEL_INCHES + _HEAD_INCHES + 0.35), layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for each in axes.flat:
-        each.set_xticks([])
-        each.set_yticks([])
+        each.locator_params(nbins=3)
+        each.tick_params(labelsize=5.0, length=1.5, pad=1.5)
+        each.label_outer(remove_inner_ticks=True)
         each.spines[["top", "right"]].set_visible(True)
     return made, axes
 

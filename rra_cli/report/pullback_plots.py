@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SURE = 0.05
+# From fewer lines or planes an interval is all that is said.
+_FEW_UNITS = 5
 _OUTSIDE = (
-    "Dashed triangle: the three images; outside of it the plane is extrapolated. Thin lines: decision boundaries."
+    "x and y: coordinates on the plane, in sides of the images' triangle. Dashed: the three images; outside of it "
+    "the plane is extrapolated. Thin lines: decision boundaries."
 )
+_SEVERAL = {"line": "lines", "plane": "planes", "grid": "grids", "points": "samples"}
 
 
 def pullback_plots(run: Run) -> Iterator[Plot]:
@@ -32,9 +36,13 @@ def pullback_plots(run: Run) -> Iterator[Plot]:
         if view.at == "line":
             yield Plot(
                 file_name(metric, "line"),
-                f"Volume element along a line ({metric})",
-                "log10 √det g of each layer between two images (t = 0 and 1), a row a checkpoint; colours: the class "
-                "that is predicted there. A peak where colours meet: the decision boundary is magnified.",
+                f"Volume element along a line, over {view.over()} ({metric})",
+                told(
+                    "log10 √det g of each layer between two samples (t = 0 and 1; their classes at the axis), a row a "
+                    "checkpoint; colours: the class that is predicted there. A peak where colours meet: the "
+                    "decision boundary is magnified.",
+                    view,
+                ),
                 partial(line_sheet, view),
             )
         elif view.at in ("plane", "grid"):
@@ -42,17 +50,21 @@ def pullback_plots(run: Run) -> Iterator[Plot]:
         yield Plot(
             file_name(metric, "boundary"),
             finding(view),
-            "How much more the mean direction of input space is stretched near decision boundaries than far from them: "
-            "exp of the difference of log √det g, by direction. Bars: 95 % intervals over independent lines or planes "
-            "(none for a grid, which is one unit). Dotted: no difference. In the middle of a line images are blends, "
-            "and volumes may be larger there without a boundary, too: local_r in pullback.csv is without that trend.",
+            told(
+                "How much more the mean direction of input space is stretched near decision boundaries than far from "
+                f"them: exp of the difference of log √det g, divided by its {view.over()}. Bars: 95 % intervals over "
+                "independent lines or planes (none for a grid, which is one unit). Dotted: no difference. In the "
+                "middle of a line images are blends, and volumes may be larger there without a boundary, too: local_r "
+                "in pullback.csv is without that trend.",
+                view,
+            ),
             partial(contrast_figure, view),
         )
         yield Plot(
             file_name(metric, "histograms"),
             f"Volume element near decision boundaries and far from them ({metric})",
-            "Distributions of log10 √det g, minus the mean of the line or plane, of the points with the most and with "
-            "the least uncertain predictions.",
+            f"Distributions of log10 √det g over {view.over()}, minus the mean of the line or plane, of the points "
+            "with the most and with the least uncertain predictions.",
             partial(histogram_sheet, view),
             False,
         )
@@ -60,17 +72,20 @@ def pullback_plots(run: Run) -> Iterator[Plot]:
 
 def _surfaces(view: View) -> Iterator[Plot]:
     where = "a plane through three images" if view.at == "plane" else "the input plane"
-    marks = _OUTSIDE if view.at == "plane" else "Thin lines: decision boundaries."
+    marks = _OUTSIDE if view.at == "plane" else "x and y: the data's coordinates. Thin lines: decision boundaries."
     yield Plot(
         file_name(view.metric, "maps"),
-        f"Prediction, entropy and volume element on {where} ({view.metric})",
-        f"A row a checkpoint; colour scales are shared by a column. Bright in √det g: the layer magnifies. {marks}",
+        f"Prediction, entropy and volume element over {view.over()} on {where} ({view.metric})",
+        told(
+            f"A row a checkpoint; colour scales are shared by a column. Bright in √det g: the layer magnifies. {marks}",
+            view,
+        ),
         partial(volume_sheet, view),
     )
     yield Plot(
         file_name(view.metric, "relative"),
         f"Where layers magnify more than their mean, on {where} ({view.metric})",
-        f"log10 √det g minus its mean at that checkpoint, divided by the number of directions. {marks}",
+        told(f"log10 √det g minus its mean at that checkpoint, divided by its {view.over()}. {marks}", view),
         partial(relative_sheet, view),
         False,
     )
@@ -82,6 +97,18 @@ def _surfaces(view: View) -> Iterator[Plot]:
             f"positive as on a sphere, negative as on a saddle. {marks}",
             partial(curvature_sheet, view),
         )
+
+
+def told(caption: str, view: View) -> str:
+    """With what must be said of directions and of missing points."""
+    return f"{caption} {view.remarks}".rstrip()
+
+
+def ratio_text(value: float) -> str:
+    """A ratio about 1 with three digits after the point, so that 1.004 is not read as 1; others with three digits."""
+    if 2.0 <= value < 99.95:
+        return f"{value:#.3g}"
+    return f"{value:.3f}" if 0.1 <= value < 2.0 else number(value)
 
 
 def finding(view: View) -> str:
@@ -98,15 +125,21 @@ def finding(view: View) -> str:
     if not clear:
         tested = any(isfinite(float(row["p"])) for row in known)
         row = max(known, key=lambda row: abs(float(row["difference"])))
-        told = f"the largest ratio is {number(float(row['ratio']))} ({row['layer']})"
-        return f"{'No clear difference' if tested else 'Not tested'} near decision boundaries {at}: {told}"
+        found = (
+            f"the largest ratio is {ratio_text(float(row['ratio']))} ({row['layer']}, {view.over(str(row['layer']))})"
+        )
+        return f"{'No clear difference' if tested else 'Not tested'} near decision boundaries {at}: {found}"
     row = min(clear, key=lambda row: float(row["p"]))
-    interval = f"{number(float(row['ratio_low']))} to {number(float(row['ratio_high']))}"
-    told = f"each direction {number(float(row['ratio']))} times as much in {row['layer']} (95 % {interval})"
+    interval = f"{ratio_text(float(row['ratio_low']))} to {ratio_text(float(row['ratio_high']))}"
+    each = f"each of {int(row['directions'])} directions {ratio_text(float(row['ratio']))} times as much"
+    found = f"{each} in {row['layer']} (95 % {interval})"
+    n_units = int(row["n_units"])
+    if n_units < _FEW_UNITS:
+        return f"Near decision boundaries {at}, from only {n_units} {_SEVERAL[view.at]}: {found}"
     counts = f"magnified in {len(up)}, shrunk in {len(down)} of {of}" if len(rows) > 1 else ""
     word = "Magnified" if float(row["difference"]) > 0 else "Shrunk"
     return "; ".join(
-        part for part in (f"{word} near decision boundaries {at}: {told}", counts, learned(row), followed(row)) if part
+        part for part in (f"{word} near decision boundaries {at}: {found}", counts, learned(row), followed(row)) if part
     )
 
 

@@ -92,6 +92,41 @@ class View:
         frame = self.summary
         return frame[(frame["checkpoint"] == checkpoint.label) & (frame["layer"] == layer)].iloc[0]
 
+    def over(self, layer: str = "") -> str:
+        """Over how many directions volumes are in what is shown: `10 directions`, `62 to 64 directions`."""
+        rows = self._shown_rows
+        found = sorted({int(r) for r in rows.loc[(rows["layer"] == layer) | (layer == ""), "directions"]})
+        between = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+        return f"{between} direction{'' if found == [1] else 's'}"
+
+    @property
+    def remarks(self) -> str:
+        """What a caption must say of directions and of points without a volume; "" where all is plain."""
+        rows, told = self._shown_rows, []
+        several = [layer for layer in self.layers if rows.loc[rows["layer"] == layer, "directions"].unique().size > 1]
+        if several:
+            told.append(
+                f"In {', '.join(several)} checkpoints differ in the number of directions: compare volumes within a "
+                "checkpoint only."
+            )
+        decided = [layer for layer in self.layers if _by_rounding(rows.loc[rows["layer"] == layer, "reason"])]
+        if decided:
+            told.append(
+                f"In {', '.join(decided)} the rounding error decides the number of directions (reason in pullback.csv)."
+            )
+        points = self.points[self.points["checkpoint"].isin(rows["checkpoint"])]
+        missing = int(points["log10_volume"].isna().sum())
+        if missing:
+            told.append(
+                f"{missing:,} of {len(points):,} points have fewer directions and no volume: lines stop and "
+                "maps are blank there."
+            )
+        return " ".join(told)
+
+    @cached_property
+    def _shown_rows(self) -> pd.DataFrame:
+        return self.summary[self.summary["checkpoint"].isin([checkpoint.label for checkpoint in self.shown])]
+
     @property
     def has_curvature(self) -> bool:
         """Whether curvatures were asked for."""
@@ -122,6 +157,10 @@ class View:
             )
             for _, row in frame.iterrows()
         )
+
+
+def _by_rounding(reasons: pd.Series[str]) -> bool:
+    return bool(reasons.fillna("").astype(str).str.contains("rounding error").any())
 
 
 def picture(pixels: str, channels: int, height: int, width: int) -> NDArray[np.uint8]:

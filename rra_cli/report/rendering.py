@@ -24,7 +24,7 @@ from rra_cli.report.schema import SEARCH_TIMES, TABLES
 from rra_cli.report.style import KINDS, encode, styled
 
 # Raised when the same tables would look different.
-VERSION = 2
+VERSION = 3
 REPORT = "report.html"
 # What the plots are made of, and what the report tells beside them.
 _DRAWN = (*(f"tables/{name}.csv" for name in TABLES), "training.jsonl", SEARCH_TIMES)
@@ -63,7 +63,7 @@ def _drawn(run: Run, run_folder: Path, progress: Progress, cache: Path | None) -
     """All figures; taken from the cache where the same tables were drawn before, and put there otherwise."""
     if cache is None:
         return _draw(run, progress)
-    drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')} {_terms(run)}"
+    drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')} {_terms(run)} {run.alteration}"
     entry = cache / _digest(run_folder, _DRAWN, drawn_with)
     found = _read_cache(run, entry)
     if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -224,8 +224,15 @@ class Run:
             & (frame["scale"] == variant.scale)
         ]
 
+    @property
+    def alteration(self) -> str:
+        """What all measured samples were altered by (`alter`); "" where they were not."""
+        name = str(part_of(self.config, "alter").get("name", ""))
+        return "" if name == "none" else name
+
     def accuracy(self, split: str, checkpoint: Checkpoint) -> float:
-        """Classification accuracy on the split at the checkpoint's epoch; NaN where none was logged."""
+        """Classification accuracy on the split, which training never alters, at the checkpoint's epoch; NaN where none
+        was logged."""
         if self.training is not None and checkpoint.epoch is not None:
             at = self.training[self.training["epoch"] == checkpoint.epoch]
             # What was measured was not augmented, so that is the accuracy to hold it against.
@@ -244,3 +251,8 @@ class Run:
 def part_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A mapping within the configuration; empty where there is none."""
     return config[key] if key in config and isinstance(config[key], Mapping) else {}
+
+
+def unaltered_images(splits: Sequence[str]) -> str:
+    """What an accuracy is of where the measured samples were altered: networks are judged by the images as they are."""
+    return f"unaltered {splits[0]} images" if len(splits) == 1 else "unaltered images"

@@ -20,7 +20,7 @@ from rra_cli.report.sample_maps import sim_by_neighbors_figure, sim_by_samples_f
 from rra_cli.report.sample_view import Place
 from rra_cli.report.style import file_name
 
-_BAND = "Bands: ±1.96 standard errors."
+_BAND = "Bands: ±1.96 standard errors, which take samples for independent"
 _ENDS = "Hollow: k = N − 1, where every other sample is a neighbour, by definition."
 
 
@@ -39,14 +39,14 @@ def sample_plots(run: Run) -> Iterator[Plot]:
                     file_name(metric, "samples", *name),
                     f"{term.short} by the number of samples{told}",
                     f"{term.short} of nested subsets. A line that still rises or falls at its end: the value depends "
-                    f"on how many samples there are. {_BAND}",
+                    f"on how many samples there are. {_band(run, metric)}",
                     partial(by_size_figure, place, metric),
                     main,
                 )
                 yield Plot(
                     file_name(metric, "samples_layers", *name),
                     f"{term.short} along the layers by the number of samples{told}",
-                    f"The same along the layers, a line a number of samples. {_BAND}",
+                    f"The same along the layers, a line a number of samples. {_band(run, metric)}",
                     partial(along_layers_figure, place, metric),
                     main,
                 )
@@ -62,11 +62,17 @@ def sample_plots(run: Run) -> Iterator[Plot]:
                 yield Plot(
                     file_name(metric, "samples", *name),
                     f"{term.short} by the number of neighbours{told}",
-                    f"A panel a number of samples. {_ENDS} It is then the chance level (dotted). {_BAND}",
+                    f"A panel a number of samples. {_ENDS} It is then the chance level (dotted). {_BAND}.",
                     partial(by_neighbors_figure, place, metric),
                     main,
                 )
         yield from _similarities(place, name, told, main)
+
+
+def _band(run: Run, metric: str) -> str:
+    """What the bands are; intervals are searched for all of the measured samples alone."""
+    asked = f"; intervals of all samples are in the plots of {run.term(metric).short} along the layers"
+    return f"{_BAND}{asked if run.has_intervals(metric) else ''}."
 
 
 def _similarities(place: Place, name: tuple[str, ...], told: str, main: bool) -> Iterator[Plot]:
@@ -92,14 +98,16 @@ def _similarities(place: Place, name: tuple[str, ...], told: str, main: bool) ->
         file_name("nnls_sim_neighbors", *name),
         f"NNLS_SIM between numbers of neighbours{told}",
         "How much two maps of layer similarities differ (mean Jensen-Shannon divergence of their cells, each taken as "
-        "a probability; 0: equal, despite the name), at a fixed number of samples.",
+        "a probability; 0: equal, despite the name), at a fixed number of samples; k = N − 1 is 1 everywhere, by "
+        "definition.",
         partial(sim_by_neighbors_figure, place, "bernoulli"),
         main,
     )
     yield Plot(
         file_name("nnls_sim_samples", *name),
         f"NNLS_SIM between numbers of samples{told}",
-        "The same between numbers of samples at equal density k / N.",
+        "The same between numbers of samples at equal density k / N; at k / N = 1 (k = N − 1) all maps are 1 and the "
+        "divergence 0, by definition.",
         partial(sim_by_samples_figure, place, "bernoulli"),
         main,
     )

@@ -10,11 +10,12 @@ _KEY = ("checkpoint", "metric", "layer")
 
 PULLBACK: dict[str, dict[str, Any]] = {
     # One row per checkpoint, metric and layer. directions: singular values that enter every volume,
-    # as many as 95 % of the points have.
+    # as many as 95 % of the points have, at most `top`; `reason` says where the rounding error decides them.
     # log_volume: mean log sqrt(det g), in nats, of points between the anchors. difference: near minus far from a
     # decision boundary, a mean over n_units lines or planes, with its 95 % interval; p by t, p_free without assuming
     # normality. ratio: by how much more each direction is stretched near it, exp(difference / directions). gain: the
-    # difference in what log_volume has gained since the first checkpoint, empty where directions differ.
+    # difference in what log_volume has gained since the first checkpoint, empty where directions differ (see reason).
+    # curvature: median scalar curvature of the points between the anchors.
     # local_r: mean correlation within units of log volume and uncertainty, both without their quadratic trend in place.
     "pullback": {
         "columns": (

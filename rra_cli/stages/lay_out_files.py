@@ -42,6 +42,12 @@ def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
             f"{key} alters images on their way into a network, but dataset=activations has neither",
             f"leave {key} out, or capture the altered images yourself and measure those files",
         )
+    networks = [key for key, metric in experiment.metrics.metrics.items() if metric.scope == "network"]
+    if networks:
+        raise UserError(
+            f"metrics.{networks[0]} looks at a network, but dataset=activations has none",
+            f"leave metrics.{networks[0]} out, or train a network on a data set of images",
+        )
     files = UserFiles(experiment, read_only=read_only)
     layout = Layout(experiment, files.key[:12], files)
     k = neighbors_of(experiment.neighbors.k, files.n_samples, files.n_classes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rra_cli.core import files
 from rra_cli.core.fields import identity_of
-from rra_cli.core.progress import Progress, Reporter
+from rra_cli.core.progress import Progress
 from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
@@ -23,6 +23,7 @@ from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.pullback_blocks import by_blocks, common_directions
 from rra_cli.stages.pullback_costs import pullback_cost
+from rra_cli.stages.pullback_notes import tell
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
 from rra_cli.stages.train import TrainStage
@@ -158,7 +159,7 @@ class PullbackStage(Stage):
                     arrays |= {"curvature": curved[number, 0], "log_area": curved[number, 1]}
                     figures["curvature"] = of_curvature(arrays["curvature"], layer.n_outputs)
                 layers.append(Measured(figures, arrays))
-        _warn(context.reporter, self.title, layers)
+        tell(context.reporter, self.title, layers, self.metric)
         return [shared, *layers]
 
     def _volumes(
@@ -240,12 +241,3 @@ def of_curvature(values: NDArray[np.float64], n_outputs: int) -> str:
     if n_outputs == 2:
         return "two outputs: a surface in a plane is flat"
     return "piecewise linear: the curvature is zero almost everywhere"
-
-
-def _warn(reporter: Reporter, title: str, layers: Sequence[Measured]) -> None:
-    """Tells of points without a volume."""
-    for layer in layers:
-        rank = layer.arrays["rank"]
-        for missing, why in ((rank == 0, "the layer is constant there (rank 0)"), (rank < 0, "J is not finite")):
-            if missing.any():
-                reporter.warn(f"{title}: {layer.figures['layer']} has no volume at {missing.sum():,} points: {why}")

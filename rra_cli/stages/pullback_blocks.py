@@ -47,3 +47,12 @@ def common_directions(used: NDArray[np.float64]) -> int:
     """
     known = used[used > 0]
     return int(np.quantile(known, _FEWER, method="lower")) if len(known) else 0
+
+
+def by_rounding(directions: int, n_inputs: int, n_features: int, top: int | None) -> bool:
+    """Whether the rounding error of the forward pass decided how many singular values enter, not `top`, n or d.
+
+    Small singular values fall off without a gap in networks on images: another type then gives another number.
+    """
+    most = min(n_inputs, n_features)
+    return 0 < directions < (most if top is None else min(most, top))

@@ -61,8 +61,15 @@ def add_pullback(layout: Layout, checkpoints: Sequence[Checkpoint], encoder: Enc
             for stage in found[1:]:
                 stage.price = found[0].price
             stages += found
-    if stages:
-        layout.add(PullbackStudy(tuple(stages)))
+    if not stages:
+        return
+    if not layout.experiment.alter.is_none:
+        raise UserError(
+            f"alter={layout.experiment.alter.name} alters the samples that are measured, but metrics.{stages[0].key} "
+            "goes between the samples themselves",
+            "leave one of the two out",
+        )
+    layout.add(PullbackStudy(tuple(stages)))
 
 
 def check(key: str, stage: PullbackStage, encoder: Encoder) -> None:

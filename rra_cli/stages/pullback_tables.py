@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.core.store import Store
+from rra_cli.metrics.pullback import Pullback
 from rra_cli.pullback.boundary import (
     Contrast,
     entropy,
@@ -22,6 +23,7 @@ from rra_cli.pullback.boundary import (
     unit_difference,
 )
 from rra_cli.stages.pullback import PullbackStage
+from rra_cli.stages.pullback_blocks import by_rounding
 from rra_cli.stages.results import Measured
 
 Rows = list[dict[str, Any]]
@@ -43,10 +45,7 @@ def pullback_tables(stages: Sequence[PullbackStage], store: Store) -> dict[str, 
         sides = sides_of(uncertainty, shared, stage.metric.near)
         for index, (layer, earlier) in enumerate(zip(measured[1:], before[1:], strict=True)):
             here = place | {"layer": layer.figures["layer"], "index": index}
-            learned = (
-                earlier.arrays["log_volume"] if before is not measured and same_directions(layer, earlier) else None
-            )
-            row = layer_row(layer, shared, uncertainty, stage.metric.near, learned, samples=stage.metric.at == "points")
+            row = layer_row(layer, shared, uncertainty, stage.metric, None if before is measured else earlier)
             tables["pullback"].append(here | row)
             tables["pullback_points"] += [here | point for point in point_rows(layer, shared, names, sides)]
         if before is measured:
@@ -64,15 +63,14 @@ def layer_row(
     layer: Measured,
     shared: dict[str, NDArray[Any]],
     uncertainty: NDArray[np.float64],
-    near: float,
-    earlier: NDArray[np.float64] | None,
-    *,
-    samples: bool,
+    metric: Pullback,
+    earlier: Measured | None,
 ) -> dict[str, Any]:
-    """What is said of a layer as a whole. earlier: the log volumes of the same points at the first checkpoint.
+    """What is said of a layer as a whole. earlier: the same layer at the first checkpoint, None for that one itself.
 
-    Extrapolated points are left out, except on a grid, where nothing is. samples: points are samples, each a unit.
+    Extrapolated points are left out, except on a grid, where nothing is.
     """
+    near, samples = metric.near, metric.at == "points"  # of samples each is a unit
     volume, rank, inside = layer.arrays["log_volume"], layer.arrays["rank"], shared["inside"]
     directions = int(layer.figures["directions"])
     contrast = contrast_of(volume, uncertainty, shared["unit"], inside, near, samples=samples)
@@ -86,8 +84,9 @@ def layer_row(
     for name, value in (("ratio", contrast.difference), ("ratio_low", contrast.low), ("ratio_high", contrast.high)):
         row[name] = stretch(value, directions)
     gained = Contrast(nan)
-    if earlier is not None:
-        gained = contrast_of(volume - earlier, uncertainty, shared["unit"], inside, near, samples=samples)
+    if earlier is not None and same_directions(layer, earlier):
+        change = volume - earlier.arrays["log_volume"]
+        gained = contrast_of(change, uncertainty, shared["unit"], inside, near, samples=samples)
     row |= {"gain": gained.difference, "gain_low": gained.low, "gain_high": gained.high, "gain_p": gained.p}
     local = over_units(local_correlations(volume, uncertainty, shared, samples=samples))
     row |= {"local_r": local.difference, "local_low": local.low, "local_high": local.high, "local_p": local.p}
@@ -95,7 +94,8 @@ def layer_row(
     if "curvature" in layer.arrays:
         curvature = layer.arrays["curvature"]
         row["curvature"] = _median(curvature[np.isfinite(curvature) & inside])
-    reasons = [contrast.reason, _of_rank(rank, directions), layer.figures["curvature"]]
+    reasons = [contrast.reason, _of_rank(rank, directions), of_directions(layer, metric), of_gain(layer, earlier)]
+    reasons.append(layer.figures["curvature"])
     return row | {"reason": "; ".join(reason for reason in reasons if reason)}
 
 
@@ -116,6 +116,25 @@ def contrast_of(
         here = (unit == number) & inside
         differences.append(unit_difference(volume[here], uncertainty[here], near))
     return over_units(np.array(differences))
+
+
+def of_directions(layer: Measured, metric: Pullback) -> str:
+    """What is to be said of a number of directions that the rounding error decides; "" where something else does."""
+    n, d, directions = (int(layer.figures[name]) for name in ("n_features", "n_inputs", "directions"))
+    if not by_rounding(directions, d, n, metric.top):
+        return ""
+    return (
+        f"only {directions} of {min(n, d):,} directions are above the rounding error of {metric.dtype}: another dtype "
+        f"may have others, and then other volumes and ratios (set top to at most {directions})"
+    )
+
+
+def of_gain(layer: Measured, earlier: Measured | None) -> str:
+    """Why there is no gain since the first checkpoint; "" where there is one, or where this is the first."""
+    if earlier is None or same_directions(layer, earlier):
+        return ""
+    here, first = (int(each.figures["directions"]) for each in (layer, earlier))
+    return f"no gain: volumes are over {here} directions here and over {first} at the first checkpoint"
 
 
 def same_directions(one: Measured, other: Measured) -> bool:

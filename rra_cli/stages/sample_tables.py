@@ -62,6 +62,8 @@ def _cell(figures: dict[str, Any], n: int) -> dict[str, Any]:
     """What all values have: their k, where they come from, and how sure they are."""
     shown = {name: figures[name] for name in ("k", "std_error", "chance", "reason")}
     basis = DEFINITION if figures["by_definition"] else GRAPH
+    if basis == DEFINITION:  # other samples of the same classes would give the same
+        shown["std_error"] = None
     return {**shown, "ndr": figures["k"] / n, "basis": basis, **_EXACT}
 
 

@@ -89,6 +89,11 @@ def add_uncertainty(layout: Layout) -> None:
             if _has_null(each):
                 study.nulls[each] = NullMeasure(each, asked.permutations)
         without = {each.key for each in measured if "activations" in each.metric.inputs and not _is_layer(each)}
+        single = {each.key for each in measured if _is_layer(each) and not _has_null(each)}
+        layout.notes += [
+            f"{key} gets no permutation null: it reads no labels, and in one layer there is nothing else to permute"
+            for key in sorted(single)
+        ]
         layout.notes += [
             f"{key} gets no permutation null: each would be a pass over all distances; its chance level is exact"
             for key in sorted(without)

@@ -235,3 +235,23 @@ def test_a_wide_summary_goes_on_below_with_the_layers_again(capsys: pytest.Captu
 def test_summary_of_a_run_without_tables_is_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_summary(tmp_path)
     assert capsys.readouterr().out == f"run folder: {tmp_path}\n"
+
+
+def test_summary_shows_intervals_no_zero_errors_and_how_many_samples_a_value_is_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "checkpoint,epoch,split,layer,index,pool,scale,subset,n_samples"
+    places = [f"last,1,test,{layer},{at},none,1,0,1000" for at, layer in enumerate(("input", "conv", "logits"))]
+    rows = [f"{header},n_features,k,nncs", *(f"{place},9,5,1.0" for place in places)]
+    beside = ["0.01,1000,0.9,1.0", "0.0,815,,", "0.02,990,,"]  # an interval; an error of 0; a plain error
+    told = [f"{place},5,nncs,1.0,{more}" for place, more in zip(places, beside, strict=True)]
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "layers.csv").write_text("\n".join(rows) + "\n")
+    columns = f"{header},k,metric,value,std_error,n_used,low,high"
+    (tmp_path / "tables" / "metrics.csv").write_text("\n".join([columns, *told]) + "\n")
+    show_summary(tmp_path)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "0 input 1.000 [0.900, 1.000]" in lines
+    assert "1 conv 1.000" in lines
+    assert "2 logits 1.000 ± 0.020" in lines
+    assert "nncs: in some layers of 815 to 990 of the 1,000 samples alone (n_used in tables/metrics.csv)" in lines

@@ -49,3 +49,15 @@ def test_options_of_the_users_folder_are_listed_if_they_are_safe(rra: Command, t
     (tmp_path / "model" / "evil.yaml").write_text("_target_: os.mkdir\n")
     assert rra("ls", "model", "-cd", str(tmp_path)) == 2
     assert "'_target_' is refused" in rra.err
+
+
+def test_studies_that_are_no_group_of_options_are_named_with_their_page(rra: Command) -> None:
+    assert rra("ls") == 0
+    assert "\nsections:\n" in rra.out
+    assert rra("ls", "sections") == 0
+    lines = rra.out.splitlines()
+    docs = Path(__file__).parents[3] / "docs"
+    for name in ("samples", "invariance", "pictures", "compare", "transfer", "metrics.intervals", "metrics.null_test"):
+        (line,) = [line for line in lines if line.split()[0] == name]
+        page = line.rpartition("(docs/")[2].rstrip(")")
+        assert name in (docs / page).read_text(), page

@@ -59,7 +59,11 @@ def test_a_configuration_of_before_alters_nothing() -> None:
         ("invariance.a={name: noise, level: [0.1, 0.1]}", "invariance.a.level holds 0.1 twice"),
         ("invariance.a={name: noise, level: [x]}", "invariance.a.level holds 'x'; expected numbers"),
         ("invariance.a={name: noise, level: [0.1, -2]}", "invariance.a.level is -2; expected a standard deviation"),
-        ("invariance.a={name: nois}", "invariance.a.name: there is no alter named 'nois'"),
+        (
+            "invariance.a={name: rotation}",
+            "there is no alter named 'rotation'.*it is an augmentation: write .name: augment, augment: rotation",
+        ),
+        ("invariance.a={name: nois}", "invariance.a.name: there is no alter named 'nois'(?!.*an augmentation)"),
         ("invariance.a-b={name: noise}", "invariance.a-b: an alteration is named by letters, digits and _"),
         ("invariance=3", "invariance: expected a mapping of names to alterations, got 3"),
     ],

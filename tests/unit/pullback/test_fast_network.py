@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from volume_maps import IMAGE, gelu_network, images
 
 from rra_cli.models.resnet import ResNet20
 from rra_cli.pullback.fast_network import SMOOTH, SavedDerivative, foldable, with_saved_derivatives
 from rra_cli.pullback.layer_map import LayerMaps
-from volume_maps import IMAGE, gelu_network, images
 
 
 def kinds(maps: LayerMaps) -> list[str]:

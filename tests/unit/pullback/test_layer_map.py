@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from volume_maps import IMAGE, gelu_network, images
 
 from rra_cli.errors import UserError
 from rra_cli.models.resnet import ResNet34
 from rra_cli.pullback.layer_map import LayerMaps, pooling_window
-from volume_maps import IMAGE, gelu_network, images
 
 # Windows
 

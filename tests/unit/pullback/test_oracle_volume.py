@@ -8,11 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-
-from rra_cli.pullback.layer_map import LayerMaps
-from rra_cli.pullback.log_volume import grams_of_rows, rank_tolerance
-from rra_cli.pullback.log_volume import log_volumes as log_volumes_of
-from rra_cli.pullback.volume import volume_elements
 from volume_maps import (
     IMAGE,
     gelu_network,
@@ -22,6 +17,11 @@ from volume_maps import (
     surface,
     volume_by_svd,
 )
+
+from rra_cli.pullback.layer_map import LayerMaps
+from rra_cli.pullback.log_volume import grams_of_rows, rank_tolerance
+from rra_cli.pullback.log_volume import log_volumes as log_volumes_of
+from rra_cli.pullback.volume import volume_elements
 
 PLANE = torch.tensor([[0.3, -0.7], [1.2, 0.4], [2.5, 1.9], [0.9, 0.0]], dtype=torch.float64)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from volume_maps import IMAGE, gelu_network, images, surface
 
 from rra_cli.errors import UserError
 from rra_cli.pullback.layer_map import LayerMaps
 from rra_cli.pullback.passes import column_blocks, graph_bytes, has_forward_mode, repeated, row_blocks
 from rra_cli.pullback.plan import Job, plan
 from rra_cli.pullback.volume import Collected, Volumes, volume_elements
-from volume_maps import IMAGE, gelu_network, images, surface
 
 
 def equal(found: Volumes, expected: Volumes, rtol: float = 1e-11) -> None:

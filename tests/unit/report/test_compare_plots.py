@@ -379,3 +379,30 @@ def test_each_group_of_several_seeds_has_a_map_of_the_layers_of_one_model() -> N
     image = drawn.axes[0].images[0].get_array()
     assert image is not None
     assert image[1, 2] == pytest.approx(1 / 3)
+
+
+def test_bands_end_where_the_metric_does() -> None:
+    rows = [{**row, "low": -0.2, "high": 1.4} for row in layer_rows(["a"], [DEEP], ["test"])]
+    known = replace(view(groups=["a"], layers=[DEEP]), terms={"nncs": term("nncs", {})})
+    figure = layers_figure(
+        replace(known, frames=known.frames | {"layers": frame_of(rows, "layers")}), "nncs", "none", 1
+    )
+    assert figure is not None
+    (band,) = [found for found in figure.axes[0].collections if found.get_gid() == "band"]
+    at = band.get_paths()[0].vertices[:, 1]
+    assert (at.min(), at.max()) == (0.0, 1.0)
+
+
+def test_one_network_on_differently_altered_data_is_not_called_different_models() -> None:
+    pairs = list(nnls_rows("between", "a", "b", DEEP, DEEP))
+    diagonal = list(diagonal_rows("between", "a", "b", DEEP))
+    different = view(groups=["a", "b"], nnls=pairs, nnls_diagonal=diagonal)
+    told = "the same network on differently altered data"
+    same = replace(different, same={("a", "b"): told, ("b", "a"): told})
+    text = {which: " ".join(f"{p.title} {p.caption}" for p in comparison_plots(v)) for which, v in
+            (("different", different), ("same", same))}  # fmt: skip
+    assert "different models" in text["different"]
+    assert told not in text["different"]
+    assert "different models" not in text["same"]
+    assert "other models" not in text["same"]
+    assert told in text["same"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,21 @@ def test_some_layers_stand_for_all() -> None:
     names = [str(at) for at in range(40)]
     assert chosen_layers(names) == ["0", "8", "16", "23", "31", "39"]
     assert chosen_layers(names[:3]) == names[:3]
+
+
+def test_an_open_axis_shows_every_panels_chance_level_and_few_layers_are_called_chosen(run: Run) -> None:
+    assert run.tables.invariance is not None
+    frame = run.tables.invariance
+    rows = frame[frame["metric"] == "copy_nnls"].assign(metric="copy_cosine", value=0.9)
+    low = rows["chance"].where(rows["alteration"] == "flip", -0.6)  # of the second panel, which shares the axis
+    rows = rows.assign(chance=low.where(rows["alteration"] != "flip", 0.8))
+    shown = replace(run, tables=replace(run.tables, invariance=rows))
+    made = along_figure(shown, "copy_cosine", run.main_checkpoint, "test", run.plain_variants[0])
+    assert made is not None
+    for axes in made.axes:
+        bottom, top = axes.get_ylim()
+        for line in (*lines(axes, "chance"), *lines(axes, "series")):
+            assert bottom < np.nanmin(line.get_ydata())
+            assert top >= np.nanmax(line.get_ydata())
+    (sensitivity,) = [plot for plot in invariance_plots(run) if plot.name.startswith("sensitivity")]
+    assert "6 chosen layers" in sensitivity.caption

@@ -11,12 +11,15 @@ import pytest
 
 from rra_cli.pullback.inputs import TRIANGLE
 from rra_cli.pullback.inputs import plane as plane_section
+from rra_cli.report.html import report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
 from rra_cli.report.pullback_lines import contrast_figure, histogram_sheet, line_sheet
 from rra_cli.report.pullback_maps import curvature_sheet, volume_sheet
-from rra_cli.report.pullback_plots import finding, followed, learned, pullback_plots
+from rra_cli.report.pullback_plots import finding, followed, learned, pullback_plots, ratio_text
+from rra_cli.report.pullback_terms import pullback_terms
 from rra_cli.report.pullback_view import MOST_ROWS, View, as_grid, picture
+from rra_cli.report.schema import TABLES
 from rra_cli.report.style import styled
 from rra_cli.report.writing import write_table
 
@@ -163,8 +166,9 @@ def test_all_of_them_are_among_the_plots_of_the_run(folder: Path) -> None:
 
 def test_titles_say_what_was_found(folder: Path, make_run: MakeRun) -> None:
     assert finding(view(folder, "way")) == (
-        "Magnified near decision boundaries at last (epoch 20) (way): each direction 1.1 times as much in stage1 "
-        "(95 % 1.06 to 1.15); magnified in 2, shrunk in 0 of 2 layers; also without the trend along the way (r = 0.3)"
+        "Magnified near decision boundaries at last (epoch 20) (way): each of 5 directions 1.105 times as much in "
+        "stage1 (95 % 1.062 to 1.150); magnified in 2, shrunk in 0 of 2 layers; also without the trend along the way "
+        "(r = 0.3)"
     )
     told = {}
     row: Any = {"gain": np.nan, "gain_p": np.nan}
@@ -178,6 +182,7 @@ def test_titles_say_what_was_found(folder: Path, make_run: MakeRun) -> None:
         "none": {"p": 0.4},
         "one": {"p": np.nan, "n_units": 1, "reason": "one unit"},
         "less": {"difference": -0.5, "ratio": 0.9, "ratio_low": 0.87, "ratio_high": 0.94},
+        "few": {"n_units": 3},
         "empty": {"difference": np.nan, "p": np.nan, "reason": "no unit"},
     }
     for name, changes in cases.items():
@@ -190,6 +195,8 @@ def test_titles_say_what_was_found(folder: Path, make_run: MakeRun) -> None:
     assert told["none"].startswith("No clear difference near decision boundaries")
     assert told["one"].startswith("Not tested near decision boundaries")
     assert told["less"].startswith("Shrunk near decision boundaries")
+    assert told["few"].startswith("Near decision boundaries at last")
+    assert "from only 3 lines: each of 5 directions 1.105 times" in told["few"]
     assert told["empty"] == "No decision boundary is met (way)"
 
 
@@ -213,3 +220,93 @@ def test_a_picture_is_what_was_written_and_nothing_else_is_read_as_one() -> None
     assert picture(image[:1].tobytes().hex(), 1, 4, 5).shape == (4, 5, 1)
     assert picture("zz", 3, 4, 5).shape == (1, 1, 1)
     assert picture("00", 3, 4, 5).shape == (1, 1, 1)
+
+
+def texts(figure: Any) -> list[str]:
+    return [text for axes in figure.axes for text in (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) if text]
+
+
+def test_pictures_say_over_how_many_directions_and_where_they_lie(folder: Path) -> None:
+    with styled():
+        line, flat = line_sheet(view(folder, "way")), volume_sheet(view(folder, "flat"))
+        ratios = contrast_figure(view(folder, "way")).axes[0]
+    assert "stage1\nover 5 directions" in texts(line)
+    assert "t (cat → dog)" in texts(line)
+    assert "log10 √det g\nstage1\nover 5 directions" in texts(flat)
+    assert "entropy (base 10)" in texts(flat)
+    assert [label.get_text() for label in ratios.get_xticklabels()] == ["stage1\n5 directions", "stage2\n5 directions"]
+    outer = [axes for axes in flat.axes if axes.get_xlabel() == "x"]
+    assert len(outer) == 4, "prediction, entropy and two layers"
+    assert "epoch 0\ny" in texts(flat)
+
+
+def test_the_title_above_pictures_is_within_the_sheet(folder: Path) -> None:
+    with styled():
+        figure = line_sheet(view(folder, "way"))
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)  # once, as for the files
+        figure.set_layout_engine("none")
+        figure.draw_without_rendering()
+    tops = [axes.title.get_window_extent().y1 for axes in figure.axes if axes.get_title()]
+    assert len(tops) == 2
+    assert max(tops) <= figure.bbox.y1
+    assert tops[0] == pytest.approx(tops[1]), "beside each other"
+
+
+def test_what_is_not_comparable_is_in_the_captions(make_run: MakeRun) -> None:
+    checkpoints = [("epoch_0000", 0), ("last", 20)]
+    made = make_run(layers=list(LAYERS), stages=None, splits=["test"], checkpoints=checkpoints)
+    why = "only 22 of 400 directions are above the rounding error of float32: ..."
+    rows = [
+        summary(
+            "way", "line", c, layer, directions=float((28, 22)[number] if layer else 5), reason=why if layer else ""
+        )
+        for number, c in enumerate(checkpoints)
+        for layer in (0, 1)
+    ]
+    points = [
+        point("way", "line", c, layer, number, x=0.1 * number, y=np.nan, log10_volume=(np.nan, 1.0)[number > 0])
+        for c in checkpoints
+        for layer in (0, 1)
+        for number in range(5)
+    ]
+    write_table(rows, made / "tables", "pullback")
+    write_table(points, made / "tables", "pullback_points")
+    seen = view(made, "way")
+    assert (seen.over("stage1"), seen.over("stage2"), seen.over()) == (
+        "5 directions",
+        "22 to 28 directions",
+        "5 to 28 directions",
+    )
+    captions = {plot.name: plot.caption for plot in pullback_plots(load_run(made))}
+    for name in ("way_line", "way_boundary"):
+        assert "In stage2 checkpoints differ in the number of directions" in captions[name]
+        assert "In stage2 the rounding error decides" in captions[name]
+    assert "4 of 20 points have fewer directions and no volume: lines stop" in captions["way_line"]
+
+
+def test_plain_runs_have_no_remarks(folder: Path) -> None:
+    assert view(folder, "way").remarks == ""
+
+
+def test_ratios_near_one_are_told_from_one() -> None:
+    assert [ratio_text(value) for value in (1.004, 1.05, 0.99, 2.7, 13.4, 0.04)] == [
+        "1.004",
+        "1.050",
+        "0.990",
+        "2.70",
+        "13.4",
+        "0.04",
+    ]
+
+
+def test_the_report_defines_the_columns(folder: Path, make_run: MakeRun) -> None:
+    columns = set(TABLES["pullback"].columns)
+    assert {name for names in pullback_terms(True).values() for name in names} <= columns
+    page = report_html(load_run(folder), "run", [], [])
+    for label in ("log volume", "near and far", "ratio", "gain", "local r"):
+        assert f"<dt>{label} (" in page
+    assert "scalar curvature (" not in page, "it was not asked for"
+    other = report_html(load_run(make_run("other", layers=list(LAYERS), stages=None, splits=["test"])), "run", [], [])
+    assert "local r" not in other

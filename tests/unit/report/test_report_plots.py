@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from rra_cli.report.context_line import context
 from rra_cli.report.curves import curve
 from rra_cli.report.heatmaps import cell_text, nnls_map, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, stage_runs
 from rra_cli.report.load import load_run
 from rra_cli.report.milestones import milestone_matrix
+from rra_cli.report.pair_curves import pair_curve
+from rra_cli.report.plot import of_some_samples
 from rra_cli.report.plots import plots
 from rra_cli.report.run import Run
 from rra_cli.report.style import COLOURS, DASHES, MARKERS, encode, file_name, line_style, shorten, styled
@@ -137,10 +141,58 @@ def test_nnls_map_draws_the_table_in_layer_order(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0, "1"), (0.996, "1"), (0.444, ".44"), (0.004, "0"), (12.34, "12"), (7.125, "7.12"), (-0.25, "-.25")],
+    [
+        (1.0, "1"),
+        (0.996, "1"),
+        (0.444, ".44"),
+        (0.0049, ".005"),
+        (0.0004, "0"),
+        (12.34, "12"),
+        (7.125, "7.12"),
+        (-0.25, "-.25"),
+    ],
 )
 def test_cell_text(value: float, text: str) -> None:
     assert cell_text(value) == text
+
+
+def test_beside_altered_samples_there_is_no_accuracy_of_unaltered_ones(make_run: MakeRun) -> None:
+    folder = make_run(layers=list("abc"), stages=None)
+    plain = load_run(folder)
+    with (folder / "config.yaml").open("a") as file:
+        file.write("alter: {name: noise_mix, level: 1.0}\n")
+    run = load_run(folder)
+    assert artists(curve(plain, ["nncs"]), "accuracy")
+    assert artists(curve(run, ["nncs"]), "accuracy") == []
+    captions = {plot.name: plot.caption for plot in plots(run)}
+    assert "Stars" not in captions["nncs_curve"]
+
+
+def test_curves_name_split_samples_neighbours_and_checkpoint(make_run: MakeRun) -> None:
+    run = load_run(make_run(layers=list("abc"), stages=None))
+    at = run.shown_checkpoints
+    assert context(run, ["nncs"], at) == "train: N = 15,000, k = 150; test: N = 10,000, k = 100; last (epoch 100)"
+    assert context(run, ["id_twonn"], at) == "train: N = 15,000; test: N = 10,000; last (epoch 100)", "it reads two"
+    made = curve(run, ["nncs"])
+    assert made.legends[0].get_title().get_text() == context(run, ["nncs"], at)
+    along = pair_curve(run, "nnls", run.main_checkpoint, run.variants[0])
+    assert along is not None
+    assert along.legends[0].get_title().get_text() == context(run, ["nnls"], at)
+    alone = load_run(make_run("alone", layers=list("abc"), stages=None, splits=["test"]))
+    made = curve(alone, ["id_twonn"])
+    assert made.legends == []
+    assert made.get_supxlabel() == "test: N = 10,000; last (epoch 100)"
+
+
+def test_a_value_of_some_samples_says_that_layers_are_about_different_ones(make_run: MakeRun) -> None:
+    run = load_run(make_run(layers=list("abc"), stages=None))
+    assert of_some_samples(run, "nncs") == ""
+    used = run.tables.metrics["n_used"].where(run.tables.metrics["layer"] != "b", 8150)
+    fewer = replace(run, tables=replace(run.tables, metrics=run.tables.metrics.assign(n_used=used)))
+    told = of_some_samples(fewer, "nncs")
+    assert told.startswith("Of 54 to 100 % of the samples")
+    assert "layers are about different samples" in told
+    assert told in {plot.name: plot.caption for plot in plots(fewer)}["nncs_curve"]
 
 
 @given(n=st.integers(1, 80), data=st.data())

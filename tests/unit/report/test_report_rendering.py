@@ -188,6 +188,16 @@ def test_the_report_tells_what_was_run_what_came_out_and_what_is_missing(make_ru
         assert link in text
 
 
+def test_the_accuracy_of_unaltered_images_is_called_that(make_run: MakeRun) -> None:
+    run = make_run(**SMALL)
+    render(run)
+    assert "unaltered" not in (run / "report.html").read_text()
+    with (run / "config.yaml").open("a") as file:
+        file.write("alter: {name: noise_mix, level: 1.0}\n")
+    render(run)
+    assert "accuracy (unaltered test images)" in (run / "report.html").read_text()
+
+
 def test_links_point_to_what_is_there(make_run: MakeRun) -> None:
     run = make_run(**TINY)
     (run / "tables/.tmp-1-layers.csv").write_text("left by a killed process")

@@ -191,3 +191,10 @@ def test_every_plot_is_drawn_and_saved(run: Run) -> None:
 
 def test_a_run_without_a_study_has_none(make_run: MakeRun) -> None:
     assert not list(sample_plots(load_run(make_run(layers=LAYERS, splits=["test"], stages=None))))
+
+
+def test_captions_say_what_bands_take_for_granted_and_what_holds_by_definition(make_run: MakeRun) -> None:
+    captions = {plot.name: plot.caption for plot in sample_plots(studied(make_run))}
+    assert "which take samples for independent" in captions["id_twonn_samples_test"]
+    assert "k / N = 1 (k = N − 1)" in captions["nnls_sim_samples_test"]
+    assert "by definition" in captions["nnls_sim_samples_test"]

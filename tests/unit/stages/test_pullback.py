@@ -34,11 +34,13 @@ from rra_cli.pullback.place import Place
 from rra_cli.stages import pullback as stage_module
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.pullback import PullbackStage, of_curvature
-from rra_cli.stages.pullback_blocks import by_blocks, common_directions
+from rra_cli.stages.pullback_blocks import by_blocks, by_rounding, common_directions
+from rra_cli.stages.pullback_tables import layer_row, of_directions
+from rra_cli.stages.results import Measured
 from rra_cli.training.optimizer import SGD
 
-LINE = Pullback(at="line", n=9, n_units=4, unit_points=6, dtype="float64")
-PLANE = Pullback(at="plane", n=5, n_units=3, unit_points=4, dtype="float64", classes=(7, 6, 1))
+LINE = Pullback(at="line", n=9, n_units=4, unit_points=6, dtype="float64", top=None)
+PLANE = Pullback(at="plane", n=5, n_units=3, unit_points=4, dtype="float64", top=None, classes=(7, 6, 1))
 GRID = Pullback(at="grid", n=12, bounds=(-1.0, 1.0), dtype="float64", curvature=True)
 
 
@@ -47,11 +49,13 @@ class Quiet:
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def task(self, title: str) -> AbstractContextManager[Any]:
         return nullcontext(lambda done, total, note: None)
 
-    def note(self, message: str) -> None: ...
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -418,3 +422,64 @@ def test_blocks_cover_every_point_once(tmp_path: Path) -> None:
     assert len(spans) == 40
     by_blocks(tmp_path, "x", 1000, block, lambda *_: None)
     assert len(spans) == 40, "nothing twice"
+
+
+# How many directions
+
+
+def layer_of(directions: int, **arrays: np.ndarray) -> Measured:
+    figures = {"layer": "a", "n_inputs": 64, "n_features": 16, "directions": directions, "curvature": ""}
+    return Measured(figures, {"log_volume": np.arange(8.0), "rank": np.full(8, 16), **arrays})
+
+
+def test_a_rank_that_rounding_decides_is_told_apart_from_one_that_is_chosen() -> None:
+    assert by_rounding(22, 784, 400, None)
+    assert by_rounding(8, 784, 400, 10)
+    assert not by_rounding(10, 784, 400, 10), "top"
+    assert not by_rounding(16, 64, 16, None), "all of n"
+    assert not by_rounding(2, 2, 250, 10), "all of d"
+    assert not by_rounding(0, 784, 400, 10), "a constant layer has reasons of its own"
+    wide = replace(LINE, top=10)
+    assert "rounding error of float64" in of_directions(layer_of(9), wide)
+    assert of_directions(layer_of(10), wide) == ""
+
+
+def test_an_empty_gain_has_its_reason() -> None:
+    shared = {"unit": np.repeat([0, 1], 4), "inside": np.ones(8, bool), "coordinates": np.full((8, 2), np.nan)}
+    shared["coordinates"][:, 0] = np.tile(np.arange(4.0), 2)
+    uncertainty = np.tile([0.1, 0.2, 0.5, 0.6], 2)
+    row = layer_row(layer_of(10), shared, uncertainty, LINE, layer_of(12))
+    assert np.isnan(row["gain"])
+    assert "over 10 directions here and over 12 at the first checkpoint" in row["reason"]
+    row = layer_row(layer_of(10), shared, uncertainty, LINE, layer_of(10, log_volume=np.zeros(8)))
+    assert row["gain"] == pytest.approx(row["difference"])
+    assert "gain" not in row["reason"]
+    assert "gain" not in layer_row(layer_of(10), shared, uncertainty, LINE, None)["reason"]
+
+
+def test_ten_directions_of_images_do_not_depend_on_the_type(tmp_path: Path) -> None:
+    """The default takes ten, far above the rounding error of either."""
+    assert Pullback().top == 10
+    model = MLP(width=60, depth=1, activation="gelu")
+    lines = {"single": replace(LINE, top=10, dtype="float32"), "double": replace(LINE, top=10)}
+    tables, _ = run(experiment(tmp_path, lines, model=model), tmp_path / "run")
+    rows = {row["metric"]: row for row in tables["pullback"] if row["checkpoint"] == "last"}
+    assert {row["directions"] for row in rows.values()} == {"10.0"}
+    assert float(rows["single"]["ratio"]) == pytest.approx(float(rows["double"]["ratio"]), rel=1e-4)
+    assert "rounding" not in rows["single"]["reason"]
+
+
+def test_a_run_says_where_rounding_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three units of sixteen have weights: of rank 3, so what counts is only what lies above the rounding error."""
+    original = PullbackStage.maps
+
+    def deficient(self: PullbackStage, encoder: Any, *rest: Any, **more: Any) -> Any:
+        with torch.no_grad():
+            encoder.module.hidden1.linear.weight[3:] = 0.0
+        return original(self, encoder, *rest, **more)
+
+    wanted = experiment(tmp_path, {"way": replace(LINE, top=10)}, model=MLP(width=16, depth=1, activation="gelu"))
+    monkeypatch.setattr(PullbackStage, "maps", deficient)
+    tables, reporter = run(wanted, tmp_path / "run")
+    assert all(row["directions"] == "3.0" and "rounding error" in row["reason"] for row in tables["pullback"])
+    assert any("hidden1 (3 of 16)" in note for note in reporter.notes)

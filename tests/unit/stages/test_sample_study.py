@@ -93,6 +93,7 @@ def test_where_every_other_sample_is_a_neighbour_values_hold_by_definition(root:
     for row in rows(tables / "samples.csv", metric="nncs"):
         assert (row["basis"] == "definition") == (int(row["k"]) == int(row["n_samples"]) - 1)
         if row["basis"] == "definition":
+            assert row["std_error"] == "", "there is no error in a definition"
             assert float(row["value"]) == pytest.approx(float(row["chance"]), abs=1e-15)
     for row in rows(tables / "samples_nnls.csv", basis="definition"):
         assert (float(row["nnls"]), float(row["chance"])) == (1.0, 1.0)

@@ -36,6 +36,7 @@ from rra_cli.neighbors.exact import ExactEngine, exact_neighbors
 from rra_cli.report.load import load_run
 from rra_cli.report.pair_curves import pair_curve
 from rra_cli.report.plot import band
+from rra_cli.report.uncertainty_html import interval_text, intervals, told_html
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.spreads import BlockMeasure
 from rra_cli.stages.uncertainty import uncertainty_of
@@ -223,6 +224,18 @@ def test_curves_have_the_intervals_as_bands_and_older_folders_read(plain: Path, 
     assert band(found, ["id"]) == "Bands: 95 % intervals over sets of such samples, from disjoint blocks of them."
     assert band(before, ["id"]) == "Bands: ±1.96 standard errors where known, which take samples for independent."
     assert pair_curve(found, "nnls", *here[::2]) is not None
+    ends = intervals(found)
+    first = next(row for row in rows(tables, "metrics") if row["metric"] == "id" and row["low"])
+    text = interval_text((float(first["low"]), float(first["high"])))
+    assert text in {interval_text(pair) for pair in ends.values()}
+    told = told_html(found, ends)
+    assert "95 % intervals" in told
+    assert "NNCS all p = 0.1" in told
+    assert "No permutation null: hubness, id, pca." in told
+    said = told_html(replace(found, config={"metrics": {"permutations": 9}}), ends)
+    assert "NNCS all p &lt;= 1/10" in said
+    assert "(1/10 is the least that 9 of them can tell)" in said
+    assert (intervals(before), told_html(before, {})) == ({}, "")
 
 
 def test_few_samples_and_metrics_without_a_null_are_noted(root: Path) -> None:
@@ -233,6 +246,9 @@ def test_few_samples_and_metrics_without_a_null_are_noted(root: Path) -> None:
     assert not found.blocks
     note = "imbalance gets no permutation null: each would be a pass over all distances; its chance level is exact"
     assert note in lay_out(experiment(root)).notes
+    note = "id gets no permutation null: it reads no labels, and in one layer there is nothing else to permute"
+    assert note in lay_out(experiment(root)).notes
+    assert not any(note.startswith("nncs gets no") for note in lay_out(experiment(root)).notes)
     assert uncertainty_of(lay_out(experiment(root, UncertaintyConfig()))) is None
 
 
