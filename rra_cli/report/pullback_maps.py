@@ -52,7 +52,8 @@ def relative_sheet(view: View) -> Figure:
     made, axes = _sheet(len(view.shown), len(view.layers))
     for column, layer in enumerate(view.layers):
         frames = [_centred(view, checkpoint, layer) for checkpoint in view.shown]
-        reach = max(float(np.nanpercentile(np.abs(frame["relative"]), _SHARE[1])) for frame in frames) or 1.0
+        known = [values for frame in frames if len(values := np.abs(frame["relative"].dropna()))]
+        reach = max((float(np.percentile(values, _SHARE[1])) for values in known), default=0.0) or 1.0
         for row, frame in enumerate(frames):
             image = _image(axes[row, column], view, frame, "relative", cmap="PuOr_r", vmin=-reach, vmax=reach)
         axes[0, column].set_title(_title(view, layer))
@@ -104,10 +105,12 @@ def _bends(view: View, layer: str) -> bool:
 
 
 def _centred(view: View, checkpoint: Checkpoint, layer: str) -> pd.DataFrame:
-    """With `relative`: against the mean of the points between the anchors, a direction."""
+    """With `relative`: against the mean of the points between the anchors (or of all), a direction."""
     frame, directions = view.drawn(checkpoint, layer), view.row(checkpoint, layer)["directions"]
-    volume = frame["log10_volume"]
-    return frame.assign(relative=(volume - volume[frame["inside"] == 1].mean()) / max(float(directions), 1.0))
+    volume, inside = frame["log10_volume"], frame["inside"] == 1
+    return frame.assign(
+        relative=(volume - volume[inside if inside.any() else slice(None)].mean()) / max(float(directions), 1.0)
+    )
 
 
 def _sheet(rows: int, columns: int) -> tuple[Figure, Any]:

@@ -15,7 +15,7 @@ from rra_cli.report.html import report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
 from rra_cli.report.pullback_lines import contrast_figure, histogram_sheet, line_sheet
-from rra_cli.report.pullback_maps import curvature_sheet, volume_sheet
+from rra_cli.report.pullback_maps import curvature_sheet, relative_sheet, volume_sheet
 from rra_cli.report.pullback_plots import finding, followed, learned, pullback_plots, ratio_text
 from rra_cli.report.pullback_terms import pullback_terms
 from rra_cli.report.pullback_view import MOST_ROWS, View, as_grid, picture
@@ -111,6 +111,19 @@ def test_checkpoints_share_the_colours_of_a_layer(folder: Path) -> None:
         if image.get_array().shape[:2] == (7, 7) and image.get_cmap().name == "viridis":
             by_limits[image.get_clim()] = by_limits.get(image.get_clim(), 0) + 1
     assert sorted(by_limits.values()) == [3, 3], "three checkpoints each of two layers"
+
+
+def test_a_plane_too_coarse_for_a_point_between_its_anchors_is_drawn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = View.drawn
+    monkeypatch.setattr(View, "drawn", lambda *where: whole(*where).assign(inside=0))
+    with styled():
+        figure = relative_sheet(view(folder, "flat"))
+    limits = np.array([axes.get_images()[0].get_clim() for axes in figure.axes if axes.get_images()], float)
+    assert len(limits) >= 6, "a map a layer and checkpoint"
+    assert np.isfinite(limits).all()
+    assert (limits[:, 0] < limits[:, 1]).all()
 
 
 def test_curvature_has_a_scale_that_is_symmetric_about_zero(folder: Path) -> None:
