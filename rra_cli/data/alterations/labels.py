@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from rra_cli.core.fields import identity
 from rra_cli.data.alterations import draws
 from rra_cli.data.alterations.alteration import LabelAlteration, Seen
+from rra_cli.data.alterations.by_level import ByLevel
 
 
 @dataclass(frozen=True)
-class ShuffleLabels(LabelAlteration):
+class ShuffleLabels(ByLevel, LabelAlteration):
     """Some of the labels are exchanged among their samples: class sizes and images stay as they are.
 
     level: their fraction, from 0 to 1; those of a smaller one are among those of a larger one. About one in so many as
@@ -22,23 +23,9 @@ class ShuffleLabels(LabelAlteration):
     """
 
     name: ClassVar[str] = "shuffle_labels"
+    meaning: ClassVar[str] = "a fraction of the labels, from 0 to 1"
 
     level: float = identity(1.0)
-    seed: int = identity(0)
-
-    def __post_init__(self) -> None:
-        draws.check_level(self.level, 1.0, "a fraction of the labels, from 0 to 1")
-        draws.check_seed(self.seed)
-
-    @property
-    def strength(self) -> float:
-        """The level."""
-        return self.level
-
-    @property
-    def is_none(self) -> bool:
-        """At level 0."""
-        return self.level == 0
 
     def relabel(self, labels: NDArray[np.int64], seen: Seen) -> NDArray[np.int64]:
         """Labels `(n,)` of which round(level · n) changed places."""

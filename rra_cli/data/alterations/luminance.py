@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from rra_cli.core.fields import identity
 from rra_cli.data.alterations import draws
 from rra_cli.data.alterations.alteration import ImageAlteration, Seen
+from rra_cli.data.alterations.by_level import ByLevel
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Luminance(ImageAlteration):
+class Luminance(ByLevel, ImageAlteration):
     """A gradient of luminance is added, from nothing on one side to `level` on the other; clipped to [0, 1].
 
     direction: degrees to which it grows brighter, 0 to the right, 90 to the top; null draws one for every sample. A
@@ -26,26 +27,14 @@ class Luminance(ImageAlteration):
     """
 
     name: ClassVar[str] = "luminance"
+    meaning: ClassVar[str] = "what the brightest side gains, from 0 to 1"
 
-    level: float = identity(0.5)
     direction: float | None = identity(None)
-    seed: int = identity(0)
 
     def __post_init__(self) -> None:
-        draws.check_level(self.level, 1.0, "what the brightest side gains, from 0 to 1")
-        draws.check_seed(self.seed)
+        super().__post_init__()
         if self.direction is not None and not abs(self.direction) <= 360:
             raise ValueError(f"direction is {self.direction}; expected degrees from -360 to 360, or null to draw them")
-
-    @property
-    def strength(self) -> float:
-        """The level."""
-        return self.level
-
-    @property
-    def is_none(self) -> bool:
-        """At level 0."""
-        return self.level == 0
 
     def change(self, images: torch.Tensor, seen: Seen) -> torch.Tensor:
         """Images `(n, c, h, w)` with the gradient added to every channel."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rra_cli.core.fields import identity
 from rra_cli.data.alterations import draws
 from rra_cli.data.alterations.alteration import ImageAlteration, Seen
+from rra_cli.data.alterations.by_level import ByLevel
 
 if TYPE_CHECKING:
     import torch
@@ -17,30 +18,17 @@ _CENTRE, _SPREAD = 0.5, 0.25
 
 
 @dataclass(frozen=True)
-class Noise(ImageAlteration):
+class Noise(ByLevel, ImageAlteration):
     """Gaussian noise is added, and values are clipped to [0, 1]: x + level · ε.
 
     level: standard deviation in units of the pixel range, 0 or more. seed: of ε; the same at all levels.
     """
 
     name: ClassVar[str] = "noise"
+    highest: ClassVar[float] = 1e6
+    meaning: ClassVar[str] = "a standard deviation from 0 (pixels go from 0 to 1)"
 
     level: float = identity(0.1)
-    seed: int = identity(0)
-
-    def __post_init__(self) -> None:
-        draws.check_level(self.level, 1e6, "a standard deviation from 0 (pixels go from 0 to 1)")
-        draws.check_seed(self.seed)
-
-    @property
-    def strength(self) -> float:
-        """The level."""
-        return self.level
-
-    @property
-    def is_none(self) -> bool:
-        """At level 0."""
-        return self.level == 0
 
     def change(self, images: torch.Tensor, seen: Seen) -> torch.Tensor:
         """Images `(n, c, h, w)` with the noise of their samples."""
@@ -48,7 +36,7 @@ class Noise(ImageAlteration):
 
 
 @dataclass(frozen=True)
-class NoiseMix(ImageAlteration):
+class NoiseMix(ByLevel, ImageAlteration):
     """Images fade into noise, (1 - level) · x + level · ε, until at level 1 nothing but noise is left.
 
     ε is Gaussian around grey (mean 0.5, standard deviation 0.25), clipped to [0, 1]. level: from 0 to 1. seed: of ε;
@@ -56,23 +44,7 @@ class NoiseMix(ImageAlteration):
     """
 
     name: ClassVar[str] = "noise_mix"
-
-    level: float = identity(0.5)
-    seed: int = identity(0)
-
-    def __post_init__(self) -> None:
-        draws.check_level(self.level, 1.0, "the share of noise, from 0 to 1")
-        draws.check_seed(self.seed)
-
-    @property
-    def strength(self) -> float:
-        """The level."""
-        return self.level
-
-    @property
-    def is_none(self) -> bool:
-        """At level 0."""
-        return self.level == 0
+    meaning: ClassVar[str] = "the share of noise, from 0 to 1"
 
     def change(self, images: torch.Tensor, seen: Seen) -> torch.Tensor:
         """Images `(n, c, h, w)` mixed with the noise of their samples."""
