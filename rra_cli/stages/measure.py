@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from rra_cli.core import files
 from rra_cli.core.fields import identity_of
 from rra_cli.core.spec import Spec
-from rra_cli.core.store import Store
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.metric import PLAIN, LayerData, LayerMetric, LayerPairMetric, Metric, Workshop
 from rra_cli.stages import metric_costs, results
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.point import Point
+from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
 
@@ -42,8 +42,8 @@ class Labelling:
 NO_LABELS = Labelling({}, lambda: None)
 
 
-class Measurement(Stage, ABC):
-    """A stage that ends in results: a few figures and small arrays. metric: what is measured. key: its column."""
+class Measurement(ResultStage, ABC):
+    """The results of a metric. metric: what is measured. key: its column."""
 
     key: str
     metric: Metric
@@ -52,39 +52,6 @@ class Measurement(Stage, ABC):
     @abstractmethod
     def point(self) -> Point:
         """Of those that it looks at, the one in whose walk it is measured."""
-
-    @property
-    @abstractmethod
-    def spec(self) -> Spec:
-        """What decides the results."""
-
-    @abstractmethod
-    def measure(self, context: Context, folder: Path) -> list[Measured]:
-        """The estimates, in the order in which they are stored. folder: for work in progress."""
-
-    @property
-    def specs(self) -> Sequence[Spec]:
-        return (self.spec,)
-
-    def done(self, store: Store) -> bool:
-        return store.find(self.spec, in_full=True) is not None
-
-    def load(self, store: Store) -> list[Measured]:
-        """The stored results."""
-        artifact = store.find(self.spec)
-        assert artifact is not None, "a result was ensured before it is read"
-        return results.load(artifact)
-
-    def build(self, context: Context) -> None:
-        with context.store.claim(self.spec, on_wait=context.reporter.note) as work:
-            if self.done(context.store):
-                return
-            measured = self.measure(context, work.path)
-            out = work.path / "result"
-            files.remove(out)
-            out.mkdir()
-            results.save(out, measured)
-            work.publish(out.name)
 
 
 class Measure(Measurement, ABC):

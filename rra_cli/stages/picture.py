@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.config.pictures import Method, PicturesConfig
-from rra_cli.core import files
 from rra_cli.core.progress import Progress
 from rra_cli.core.spec import Spec
-from rra_cli.core.store import Store
 from rra_cli.metrics.centred import Centred
 from rra_cli.metrics.estimate import collapsed
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.stages import results
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.point import Point
+from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
 
@@ -34,7 +32,7 @@ _DOUBLE = 6.0e10
 _SETTINGS: dict[Method, tuple[str, ...]] = {"pca": (), "isomap": ("landmarks",), "umap": ("min_dist",)}
 
 
-class PictureStage(Stage):
+class PictureStage(ResultStage):
     """One layer by one method. k: stored neighbours that are read."""
 
     name = "picture"
@@ -59,31 +57,10 @@ class PictureStage(Stage):
         identity |= {name: getattr(self.config, name) for name in _SETTINGS[self.method]}
         return Spec(self.name, VERSION, identity, (self.point.graph.key,))
 
-    @property
-    def specs(self) -> Sequence[Spec]:
-        return (self.spec,)
-
-    def done(self, store: Store) -> bool:
-        return store.find(self.spec, in_full=True) is not None
-
-    def load(self, store: Store) -> Measured:
-        """figures: components, left_out, trustworthiness, preservation ..., `reason`; array `coordinates` `(n, 2)`."""
-        artifact = store.find(self.spec)
-        assert artifact is not None, "a picture was ensured before it is read"
-        return results.load(artifact)[0]
-
-    def build(self, context: Context) -> None:
-        with context.store.claim(self.spec, on_wait=context.reporter.note) as work:
-            if self.done(context.store):
-                return
-            measured = self._draw(context, work.path)
-            out = work.path / "result"
-            files.remove(out)
-            out.mkdir()
-            results.save(out, [measured])
-            work.publish(out.name)
-
-    def _draw(self, context: Context, folder: Path) -> Measured:
+    def measure(self, context: Context, folder: Path) -> list[Measured]:
+        """One result. figures: components, left_out, trustworthiness, preservation ..., `reason`; array `coordinates`
+        `(n, 2)`.
+        """
         graph, reason, _ = self.graph.read(context, self.k)
         engine = self.graph.engine.name if graph is None else graph.engine
         figures: dict[str, Any] = {"engine": engine, "recall": None if graph is None else graph.recall}
@@ -96,7 +73,7 @@ class PictureStage(Stage):
                 figures |= found
         if reason:
             context.reporter.warn(f"{self.title}: no picture, {reason}")
-        return Measured({**figures, "reason": reason}, {"coordinates": coordinates})
+        return [Measured({**figures, "reason": reason}, {"coordinates": coordinates})]
 
     def _placed(
         self, graph: NeighborGraph, layer: Centred, progress: Progress

@@ -51,7 +51,7 @@ class PictureStudy(Study):
         qualities: Rows = []
         turned: dict[PictureStage, NDArray[np.float64]] = {}
         for stage in self._stages:
-            measured = stage.load(store)
+            measured = stage.load(store)[0]
             before = self._before(stage)
             coordinates = measured.arrays["coordinates"]
             turned[stage] = standardised(coordinates) if before is None else aligned(coordinates, turned[before])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.core import files
 from rra_cli.core.fields import identity_of
 from rra_cli.core.progress import Progress
 from rra_cli.core.reproducibility import ieee_float32
@@ -18,12 +17,12 @@ from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.data.dataset import Samples
 from rra_cli.metrics.pullback import Pullback
-from rra_cli.stages import results
 from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.pullback_blocks import by_blocks, common_directions
 from rra_cli.stages.pullback_costs import pullback_cost
 from rra_cli.stages.pullback_notes import tell
+from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
 from rra_cli.stages.train import TrainStage
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from rra_cli.pullback.place import Place
 
 
-class PullbackStage(Stage):
+class PullbackStage(ResultStage):
     """One pullback metric at one checkpoint: its results are those of all layers, and of the predictions beside them.
 
     layers: references of modules by the names of tables, in the network's order. price: what it costs, which takes
@@ -73,23 +72,8 @@ class PullbackStage(Stage):
         }
         return Spec(self.name, self.metric.version, identity, (self.training.spec.key,))
 
-    @property
-    def specs(self) -> Sequence[Spec]:
-        return (self.spec,)
-
-    def done(self, store: Store) -> bool:
-        return store.find(self.spec, in_full=True) is not None
-
     def look(self, store: Store) -> None:
         self.training.look_at(store, self.checkpoint)
-
-    def load(self, store: Store) -> list[Measured]:
-        """What all layers share first (`Place.arrays`, `probabilities`), then the layers in their order (`log_volume`
-        and others).
-        """
-        artifact = store.find(self.spec)
-        assert artifact is not None, "a result was ensured before it is read"
-        return results.load(artifact)
 
     @cached_property
     def place(self) -> Place:
@@ -126,19 +110,11 @@ class PullbackStage(Stage):
             dtype=getattr(torch, self.metric.dtype),
         )
 
-    def build(self, context: Context) -> None:
-        with context.store.claim(self.spec, on_wait=context.reporter.note) as work:
-            if self.done(context.store):
-                return
-            measured = self.measure(context, work.path)
-            out = work.path / "result"
-            files.remove(out)
-            out.mkdir()
-            results.save(out, measured)
-            work.publish(out.name)
-
     def measure(self, context: Context, folder: Path) -> list[Measured]:
-        """The results, in the order in which they are stored. folder: where finished blocks are kept."""
+        """What all layers share first (`Place.arrays`, `probabilities`), then the layers in order (`log_volume` ...).
+
+        folder: where finished blocks are kept.
+        """
         from rra_cli.stages.pullback_predictions import predictions
 
         encoder = self.training.load(context.store, self.checkpoint)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -38,23 +38,29 @@ HEAVY = {
 # Start-up
 
 
+def processor_seconds_of_children() -> float:
+    """Of those that have ended: on a machine that is shared, the time of day measures the others as well."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def imported_by(*arguments: str, cwd: Path, within: float) -> set[str]:
-    """Top-level modules that a command imports; it has three tries to end within some seconds."""
+    """Top-level modules that a command imports; it has three tries to end within some processor seconds."""
     code = (
         "import sys; from rra_cli.__main__ import main; code = main(sys.argv[1:]); "
         "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr); sys.exit(code)"
     )
     times: list[float] = []
     while not times or (min(times) > within and len(times) < 3):
-        started = time.perf_counter()
+        before = processor_seconds_of_children()
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=cwd)
-        times.append(time.perf_counter() - started)
+        times.append(processor_seconds_of_children() - before)
         assert done.returncode == 0, done.stderr
     assert min(times) < within, times
     return set(done.stderr.splitlines()[-1].split())
 
 
-# The promise is 0.3 s for help; the bound is wide because tests share the machine with others.
+# The promise is 0.3 s for help; the bounds are wide because processors and disks differ.
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["run", "--help"], ["compare", "--help"], ["completion", "bash"]]
 )
@@ -63,7 +69,7 @@ def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> Non
 
 
 def test_listing_imports_neither_torch_nor_hydra(tmp_path: Path) -> None:
-    assert not imported_by("ls", cwd=tmp_path, within=1.5) & HEAVY
+    assert not imported_by("ls", cwd=tmp_path, within=2.5) & HEAVY
 
 
 def test_printing_a_configuration_does_not_import_torch(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_each_layer_is_turned_upon_the_one_before(root: Path) -> None:
     layers = list(dict.fromkeys(row["layer"] for row in found))
     pictures = [np.array([[float(r["x"]), float(r["y"])] for r in found if r["layer"] == layer]) for layer in layers]
     stages = [stage for stage in lay_out(experiment(root)).stages if isinstance(stage, PictureStage)]
-    raw = {s.point.layer: s.load(Store(root / "store")).arrays["coordinates"] for s in stages if s.method == "pca"}
+    raw = {s.point.layer: s.load(Store(root / "store"))[0].arrays["coordinates"] for s in stages if s.method == "pca"}
     for before, picture, layer in zip(pictures, pictures[1:], layers[1:], strict=False):
         product = picture.T @ before
         assert np.trace(product) > 0.9 * np.linalg.svd(product, compute_uv=False).sum(), "no turn brings it nearer"
