@@ -1,11 +1,12 @@
 """How often intervals of metrics hold: fractions over many sets of samples of known laws.
 
-    python benchmarks/interval_coverage.py [--replications 400] [--only NAME]
+    python benchmarks/interval_coverage.py [--replications 400] [--only NAME] [--block-neighbors rule]
 
 Every case draws R sets of N samples and measures metrics on each. The mean of a metric over all R sets stands for its
 expectation at N: an interval covers where it holds that mean. Beside the intervals of disjoint blocks stand those of
 the standard error that takes samples for independent (value +- 1.96 standard errors). `width`: the root mean square of
 the half-width divided by 1.96 standard deviations of the metric over the sets; 1 is as wide as it should be.
+`--block-neighbors` has blocks read k / blocks (share) or k (whole) neighbours in place of what `rra` lets them read.
 """
 
 from __future__ import annotations
@@ -163,13 +164,21 @@ CASES = [
 ]
 
 
-def measured(case: Case, metrics: dict[str, Metric], drawn: Drawn, whole: bool) -> dict[str, tuple[float, float]]:
+def in_blocks(metric: Metric, case: Case, rule: str) -> int:
+    """How many neighbours a metric reads within a block, by a rule of `--block-neighbors`."""
+    blocks = n_blocks(case.n)
+    if rule == "rule" or metric.fixed_k is not None:
+        return block_k(metric, case.k, case.n, blocks)
+    return max(1, round(case.k / blocks)) if rule == "share" else min(case.k, case.n // blocks - 1)
+
+
+def measured(
+    case: Case, metrics: dict[str, Metric], drawn: Drawn, whole: bool, rule: str = "rule"
+) -> dict[str, tuple[float, float]]:
     """Value and standard error of every metric; of pairs, of the first layer with the last. whole: not a block."""
     n = len(drawn.layers[0])
-    blocks = n_blocks(case.n)
     ks = {
-        name: (metric.fixed_k or case.k) if whole else block_k(metric, case.k, case.n, blocks)
-        for name, metric in metrics.items()
+        name: (metric.fixed_k or case.k) if whole else in_blocks(metric, case, rule) for name, metric in metrics.items()
     }
     graphs = [exact_neighbors(x, min(n - 1, max(ks.values()))) for x in drawn.layers]
     found = {}
@@ -194,7 +203,7 @@ def part(drawn: Drawn, rows: NDArray[np.int64]) -> Drawn:
     return Drawn([x[rows] for x in drawn.layers], None if drawn.labels is None else drawn.labels[rows])
 
 
-def coverage(case: Case, replications: int, seed: int = 0) -> dict[str, Coverage]:
+def coverage(case: Case, replications: int, seed: int = 0, rule: str = "rule") -> dict[str, Coverage]:
     """Of every metric of a case."""
     rng = np.random.default_rng([seed, case.n])
     values: dict[str, list[tuple[float, float]]] = {name: [] for name in case.metrics}
@@ -202,7 +211,7 @@ def coverage(case: Case, replications: int, seed: int = 0) -> dict[str, Coverage
     rows = block_rows(case.n, n_blocks(case.n))
     for _ in range(replications):
         drawn = case.draw(rng, case.n)
-        of_blocks = [measured(case, case.metrics, part(drawn, block), False) for block in rows]
+        of_blocks = [measured(case, case.metrics, part(drawn, block), False, rule) for block in rows]
         for name, found in measured(case, case.metrics, drawn, True).items():
             values[name].append(found)
             own = np.array([each[name][0] for each in of_blocks])
@@ -232,14 +241,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, default=400)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--block-neighbors", choices=("rule", "share", "whole"), default="rule")
     options = parser.parse_args()
-    print(f"{options.replications} replications")
+    print(f"{options.replications} replications, neighbours of blocks: {options.block_neighbors}")
     print("| samples | N | k | metric | mean | sd | blocks cover | width | independent cover | width |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for case in CASES:
         if options.only not in case.name:
             continue
-        for name, found in coverage(case, options.replications).items():
+        for name, found in coverage(case, options.replications, rule=options.block_neighbors).items():
             numbers = f"{found.mean:.4g} | {found.sd:.2g} | {found.blocks:.3f} | {found.blocks_width:.2f}"
             others = f"{found.independent:.3f} | {found.independent_width:.2f}"
             print(f"| {case.name} | {case.n} | {case.k} | {name} | {numbers} | {others} |", flush=True)

@@ -24,8 +24,8 @@ from common import PeakMemory, machine_line, verdict
 
 from rra_cli.config.compose import load
 from rra_cli.config.experiment import Experiment
-from rra_cli.console import make_reporter
 from rra_cli.core.store import Store
+from rra_cli.reporters import make_reporter
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout

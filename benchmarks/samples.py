@@ -1,13 +1,14 @@
 """What a study of sample sizes costs over its largest graphs alone: ResNet20 on CIFAR-10.
 
     python benchmarks/samples.py [--samples 5000] [--epochs 1] [--repeats 1] [--folder DIR]
+    python benchmarks/samples.py --samples 15000 --widths 4096     # layers of so many features that are made up
 
 Trains the network of `rra_samples_cifar10_small` for some epochs and captures its layers for N training images. Then,
 from the same activations and with the same workspace: the study (lists of all layers at N and its smaller sizes, with
 k up to 0.464 N; dimension, NNCS and NNLS of all of them), and graphs of N samples and k = 0.464 N of all layers,
 nothing else. The sides take turns, the best of each counts. The target is 1.5 times the graphs, and less than 4 GB of
-memory for N = 15,000. Needs CIFAR-10 (RRA_DATA) and disk: 5 GB for 5,000 samples, 20 GB for 15,000. Exit code 1: a
-target was missed.
+memory for N = 15,000. Needs CIFAR-10 (RRA_DATA; not with --widths) and disk: 5 GB for 5,000 samples, 20 GB for 15,000.
+Exit code 1: a target was missed.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import PeakMemory, machine_line, verdict
+import numpy as np
+from common import ActivationLike, PeakMemory, machine_line, verdict
 
 from rra_cli.config.compose import load
 from rra_cli.config.experiment import Experiment
-from rra_cli.console import make_reporter
 from rra_cli.core.store import Store
+from rra_cli.reporters import make_reporter
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.sample_lists import MOST_MEMORY
@@ -54,6 +57,27 @@ def experiment(folder: Path, samples: int, epochs: int) -> Experiment:
             *(f"dataset.train_size={max(10_000, samples)}", f"dataset.n_samples={samples}", "dataset.splits=[train]"),
             *(f"neighbors.k={k}", f"samples.sizes={sizes}", "activations.keep=always"),
             *("samples.fixed_k=[]", "samples.fixed_ndr=[]"),
+        ]
+    )
+
+
+def made_up(folder: Path, samples: int, widths: Sequence[int]) -> Experiment:
+    """A study of files of activations: a layer for every width, float32, written block by block."""
+    files = folder / "layers"
+    files.mkdir()
+    for number, width in enumerate(widths):
+        layer = np.lib.format.open_memmap(files / f"{number:02d}_{width}.npy", "w+", np.float32, (samples, width))
+        start = 0
+        for block in ActivationLike(width, seed=number).blocks(samples):
+            layer[start : start + len(block)] = block
+            start += len(block)
+        layer.flush()
+    np.save(files / "labels.npy", np.arange(samples) % 10)
+    return load(
+        [
+            *("+experiment=from_activations", f"activations.path={files}", f"store.root={folder}", "metrics=rra"),
+            *(f"neighbors.k={round(samples / 10 ** (1 / 3))}", "dataset.balanced=true"),
+            f"samples.sizes={[size for size in SIZES if size <= samples]}",
         ]
     )
 
@@ -91,15 +115,20 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--widths", default="", help="made-up layers instead of the network's: features, by commas")
     parser.add_argument("--folder", type=Path, help="for the store, on the disk that is to be measured")
     given = parser.parse_args()
     if given.samples < SIZES[0]:
         parser.error(f"--samples is {given.samples}: the smallest subset has {SIZES[0]}")
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="samples-") as name:
-        layout = lay_out(experiment(Path(name), given.samples, given.epochs))
+        widths = [int(width) for width in given.widths.split(",") if width]
+        folder = Path(name)
+        layout = lay_out(
+            made_up(folder, given.samples, widths) if widths else experiment(folder, given.samples, given.epochs)
+        )
         context = Context(Store(Path(name)), make_reporter("none"), "cpu", MOST_MEMORY)
-        assert layout.training is not None
-        ensure(layout.training, context)
+        if layout.training is not None:
+            ensure(layout.training, context)
         for capture in layout.captures:
             ensure(capture, context)
         ensure(layout.graphs[-1], context)  # compiled code is loaded
@@ -112,7 +141,10 @@ def main() -> int:
         sampling = layout.studies[0].stages[0].sampling  # type: ignore[attr-defined]
     print(machine_line())
     n, k = sampling.sizes[-1], sampling.reaches[-1]
-    print(f"ResNet20 on CIFAR-10, {len(layout.graphs)} layers, N = {list(sampling.sizes)}, k up to {k:,}")
+    layers = (
+        f"made-up layers of {given.widths} features" if widths else f"ResNet20 on CIFAR-10, {len(layout.graphs)} layers"
+    )
+    print(f"{layers}, N = {list(sampling.sizes)}, k up to {k:,}")
     for side, each in best.items():
         print(
             f"{side:<15} {each.seconds:.1f} s, searches {each.search:.1f} s ({each.busy:.0f} s of processor time); "

@@ -21,90 +21,24 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import torch
 from common import machine_line, status_bytes, verdict
+from training_peer import measure_peer
+from trainings import MEMORY, ROWS, Row, job_of, looks, row_size, synchronize, train
 
 from rra_cli.config.compose import load
-from rra_cli.core.provenance import hardware
 from rra_cli.core.signals import Interrupted
-from rra_cli.data.augment import Augment
-from rra_cli.data.dataset import Samples
-from rra_cli.data.torchvision_import import import_torchvision
 from rra_cli.methods.method import Batch
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.training.batches import Resident, draw_batch
-from rra_cli.training.figures import BLOCK
 from rra_cli.training.job import TrainingJob, begin
-from rra_cli.training.lines import bank_size
-from rra_cli.training.loop import run_training
 
-
-@dataclass(frozen=True)
-class Row:
-    """One training. step: the most that a step may be of the network alone, by device; epoch: of a DataLoader's."""
-
-    name: str
-    overrides: tuple[str, ...]
-    step: dict[str, float]
-    epoch: float
-    steps: int  # of an epoch here
-
-
-ROWS = [
-    Row(
-        "resnet18-simclr",
-        ("dataset=cifar10", "model=resnet18", "method=simclr", "augment=simclr_cifar", "method.batch_size=256"),
-        {"cpu": 1.10, "cuda": 1.15},
-        1.0,
-        3,
-    ),
-    Row(
-        "lenet-simclr",
-        ("dataset=mnist", "model=lenet_rmqm", "method=simclr", "augment=rmqm_mnist", "method.batch_size=256"),
-        {"cpu": 1.5, "cuda": float("inf")},
-        0.5,
-        40,
-    ),
-]
-# What is trained while the memory is watched, and bytes on top of the images.
-MEMORY = {
-    "mnist": ("dataset=mnist", "model=lenet_rmqm", "method=simclr", "augment=rmqm_mnist", "method.batch_size=256"),
-    "cifar10": ("dataset=cifar10", "model=resnet20", "method=supervised", "augment=rra", "method.batch_size=128"),
-}
 MOST_MEMORY = 1.5e9
-
-
-def job_of(overrides: tuple[str, ...], n: int, seed: int = 0) -> TrainingJob:
-    """That training of one epoch, on n random pictures."""
-    experiment = load([*overrides, "method.epochs=1", "optimizer.warmup_epochs=0", "dataset.download=false"])
-    dataset, random = experiment.dataset, np.random.default_rng(seed)
-    n_classes = len(dataset.class_names)
-
-    def pictures(count: int) -> Samples:
-        images = random.integers(0, 256, (count, *dataset.input_shape), dtype=np.uint8)
-        return Samples(images, np.arange(count) % n_classes, np.arange(count))
-
-    return TrainingJob(
-        model=experiment.model,
-        method=experiment.method,
-        augment=experiment.augment,
-        optimizer=experiment.optimizer,
-        seed=seed,
-        train=pictures(n),
-        test=pictures(10),
-        class_names=dataset.class_names,
-        mean=dataset.mean,
-        std=dataset.std,
-    )
 
 
 class Paced:
@@ -131,25 +65,6 @@ class Paced:
             synchronize(self.device)
             self._since = time.perf_counter()
         return None
-
-
-def train(job: TrainingJob, device: str, stop: Callable[[], Interrupted | None]) -> None:
-    """One epoch; what is kept is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
-        run_training(
-            job,
-            Path(folder),
-            device=device,
-            entries=["epoch_0001"],
-            publish=lambda entry, source: None,
-            save_every=float("inf"),
-            stop=stop,
-        )
-
-
-def synchronize(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
 
 
 def network_alone(job: TrainingJob, device: str) -> Callable[[], None]:
@@ -207,11 +122,6 @@ def measure_step(row: Row, device: str, steps: int) -> bool:
     return ratio <= target
 
 
-def looks(job: TrainingJob) -> int:
-    """Blocks of samples that are looked at after an epoch: the test pictures and, at most 10,000, the training's."""
-    return sum(-(-n // BLOCK) for n in (len(job.test), bank_size(job.method, len(job.train))))
-
-
 def draw_times(job: TrainingJob, device: str, repeats: int = 5) -> list[float]:
     """Seconds of drawing a batch."""
     data, n = Resident.of(job.train, job.mean, job.std, device), job.method.batch_size
@@ -223,109 +133,6 @@ def draw_times(job: TrainingJob, device: str, repeats: int = 5) -> list[float]:
         synchronize(device)
         times.append(time.perf_counter() - start)
     return times[1:]
-
-
-def row_size(row: Row) -> int:
-    """The row's batch."""
-    return next(int(text.split("=")[1]) for text in row.overrides if text.startswith("method.batch_size"))
-
-
-class PictureViews(torch.utils.data.Dataset[Any]):
-    """The usual data set: a picture, its views by a transform of one picture, its label."""
-
-    def __init__(self, samples: Samples, transform: Any, n_views: int) -> None:
-        self.images = torch.from_numpy(samples.images)
-        self.labels, self.transform, self.n_views = samples.labels, transform, n_views
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[tuple[torch.Tensor, ...], int]:
-        return tuple(self.transform(self.images[index]) for _ in range(self.n_views)), int(self.labels[index])
-
-
-def torchvision_pipeline(augment: Augment, job: TrainingJob) -> Any:
-    """The augmentation in torchvision's words, for one picture. ValueError for a part that has none here."""
-    v2 = import_torchvision().transforms.v2
-    size = job.train.images.shape[2:]
-    settings = {name: value for name, value in vars(augment).items() if value}
-    bilinear = v2.InterpolationMode.BILINEAR
-    steps: list[Any] = []
-    if "crop_scale" in settings:
-        steps.append(v2.RandomResizedCrop(size, settings["crop_scale"], settings["crop_ratio"], antialias=False))
-    if "flip" in settings:
-        steps.append(v2.RandomHorizontalFlip(settings["flip"]))
-    if "rotation" in settings:
-        steps.append(v2.RandomRotation(settings["rotation"], interpolation=bilinear))
-    if "perspective" in settings:
-        steps.append(v2.RandomPerspective(settings["perspective"], settings["perspective_p"], interpolation=bilinear))
-    if "color" in settings:
-        jitter = v2.ColorJitter(*(settings.get(part, 0.0) for part in ("brightness", "contrast", "saturation", "hue")))
-        steps.append(v2.RandomApply([jitter], settings["color"]))
-    if "grayscale" in settings:
-        steps.append(v2.RandomGrayscale(settings["grayscale"]))
-    left = settings.keys() & {"translate", "vertical_flip", "auto_augment", "blur", "solarize"}
-    if left:
-        raise ValueError(f"{sorted(left)} are not translated")
-    return v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True), v2.Normalize(job.mean, job.std)])
-
-
-def peer_epochs(job: TrainingJob, workers: int) -> Iterator[float]:
-    """Seconds of epoch after epoch of the usual script."""
-    training = begin(job, "cpu", len(job.train) // job.method.batch_size)
-    encoder, objective, optimizer = training.encoder.train(), training.objective.train(), training.optimizer
-    loader = torch.utils.data.DataLoader(
-        PictureViews(job.train, torchvision_pipeline(job.augment, job), job.method.n_views),
-        job.method.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=True,
-    )
-    ids = torch.arange(job.method.batch_size)
-    while True:
-        start = time.perf_counter()
-        for views, labels in loader:
-            laid = tuple(view.contiguous(memory_format=torch.channels_last) for view in views)
-            loss, _ = objective.loss(encoder, Batch(laid, labels, ids))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            objective.after_step(encoder)
-        yield time.perf_counter() - start
-
-
-def measure_peer(row: Row, steps: int, repeats: int) -> bool:
-    """Prints the second ratio; whether the target was met. On the CPU."""
-    job = job_of(row.overrides, row_size(row) * steps)
-    workers = hardware()["usable_cores"]
-    peer = peer_epochs(job, workers)
-    next(peer)
-    ours: list[float] = []
-    theirs: list[float] = []
-    for _ in range(repeats):
-        ours.append(our_epoch(job))
-        theirs.append(next(peer))
-    ratio = min(ours) / min(theirs)
-    print(
-        f"  epoch of {steps} steps {min(ours):.4g} s, torchvision in a DataLoader with {workers} workers "
-        f"{min(theirs):.4g} s, ratio {ratio:.3f} (target {row.epoch:g}: {verdict(ratio, row.epoch)})",
-        flush=True,
-    )
-    return ratio <= row.epoch
-
-
-def our_epoch(job: TrainingJob) -> float:
-    """Seconds of the steps of one epoch: from the end of the look at the initial weights to the last step."""
-    marks: list[float] = []
-
-    def stop() -> Interrupted | None:
-        marks.append(time.perf_counter())
-        return None
-
-    train(job, "cpu", stop)
-    before = looks(job)
-    return marks[before + len(job.train) // job.method.batch_size - 1] - marks[before - 1]
 
 
 def memory_of(name: str, steps: int) -> None:

@@ -140,8 +140,9 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
         _write_tables(layout, store, run_dir)
         artifacts = [found for stage in layout.stages for found in stage.artifacts(store)]
         run_dir.write_manifest(store, artifacts, samples=samples(layout), graphs=graph_rows(layout, store))
-        with reporter.task("report") as progress:
-            render(run_dir.path, progress, cache=store.cache("plots"))
+        if experiment.runtime.report:
+            with reporter.task("report") as progress:
+                render(run_dir.path, progress, cache=store.cache("plots"))
         run_dir.status("done", "")
 
 

@@ -37,6 +37,9 @@ def law(samples: pd.DataFrame, mu: pd.DataFrame) -> pd.DataFrame:
         distance = np.abs(levels - (1 - values**-dimension)).max()
         share, expected = np.interp(1.05, values, levels), 1 - 1.05**-dimension
         rows[f"{index} {layer}"] = {"share ≤ 1.05": share, "by the law": expected, "largest distance": distance}
+        starts = np.linspace(0, 0.9, 2001)  # of the shortest stretch that holds a tenth of the ratios
+        ends, begins = np.interp(starts + 0.1, levels, values), np.interp(starts, levels, values)
+        rows[f"{index} {layer}"]["densest tenth from"] = begins[np.argmin(ends - begins)]
         rows[f"{index} {layer}"] |= {f"q{q:g}": np.interp(q, levels, values) for q in (0.25, 0.5, 0.9)}
     return pd.DataFrame(rows).T
 
@@ -53,6 +56,10 @@ def main() -> None:
         show(here.pivot_table(index=["index", "layer"], columns="k", values="value"), f"NNCS, N = {size}, k", 3)
     near = pairs[pairs["index_b"] - pairs["index_a"] == 1]
     show(near.pivot_table(index="n_samples", columns="k", values="nnls"), "NNLS of consecutive layers, N", 3)
+    apart = pairs[pairs["layer_a"] != pairs["layer_b"]].groupby(["layer_a", "layer_b", "k"])["nnls"].agg(np.ptp)
+    print(f"\nNNLS of sizes at equal k: at most {apart.max():.3f} apart ({', '.join(map(str, apart.idxmax()))})")
+    largest = sim[(sim["fixed"] == "n_samples") & (sim["n_samples_a"] == sim["n_samples_a"].max())]
+    show(largest.pivot_table(index="k_a", columns="k_b", values="bernoulli"), "NNLS_SIM, largest N, k", 4)
     for fixed, where in sim.groupby("fixed"):
         print(f"\nNNLS_SIM at fixed {fixed}")
         ends = where["basis_a"].eq("definition") | where["basis_b"].eq("definition")

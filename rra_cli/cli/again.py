@@ -21,7 +21,7 @@ from rra_cli.config.compose import composed
 from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import sweepdir
 from rra_cli.core.provenance import changes_since, provenance
-from rra_cli.core.rundir import CONFIG, read_config, read_provenance
+from rra_cli.core.runfiles import CONFIG, read_config, read_provenance
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import ConfigError, UserError
 

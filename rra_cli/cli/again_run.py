@@ -24,10 +24,10 @@ from rra_cli.config import catalog
 from rra_cli.config.bind import HINT, bind
 from rra_cli.config.compose import composed
 from rra_cli.config.overrides import check
-from rra_cli.console import make_reporter
 from rra_cli.core.progress import Reporter
 from rra_cli.core.sweepdir import is_sweep
 from rra_cli.errors import ConfigError, UserError
+from rra_cli.reporters import make_reporter
 
 
 def run_again(args: argparse.Namespace, command: str) -> int:

@@ -25,7 +25,9 @@ usage: rra compare SWEEP|RUN|FOLDER ... [flags]
 
 Runs are grouped by what differs in their config.yaml; the seeds within a group are what means and intervals are over.
 Unfinished and damaged runs are named and left out. Layer similarity between models needs the same samples in both and
-is refused otherwise; curves of other data sets and sizes are drawn side by side all the same.
+is refused otherwise; curves of other data sets and sizes are drawn side by side all the same. Where groups differ in
+one number alone (alter.level, a width), metrics are drawn against it, too. Volumes of pullback metrics are held against
+each other where they are of the same lines, planes or grids.
 
 flags
   --out DIR           where tables, plots and report.html go; by default outputs/DATE/TIME_compare
@@ -57,8 +59,9 @@ def main(arguments: Sequence[str]) -> int:
     if not args.runs:
         raise UserError("rra compare: folders of runs are expected", "rra compare outputs/DATE/TIME_NAME ...")
     from rra_cli.comparison.walk import Options, compare
-    from rra_cli.console import make_reporter, show
+    from rra_cli.console import show
     from rra_cli.report.compare_rendering import REPORT, check_folder, write_comparison
+    from rra_cli.reporters import make_reporter
 
     try:
         options = Options(
@@ -129,9 +132,11 @@ def _dated() -> Path:
 
 def _show(view: View) -> None:
     """The last layer of every group on one screen, and what was refused."""
-    from rra_cli.cli.compare_table import group_table, refusals
+    from rra_cli.cli.compare_table import group_table, pullback_table, refusals
     from rra_cli.console import show
 
-    show(group_table(view))
+    for table in (group_table(view), pullback_table(view)):
+        if table is not None:
+            show(table)
     for line in refusals(view):
         show(line)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rra_cli.console import make_table
+from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
 from rra_cli.report.compare_view import View
 from rra_cli.report.run import unaltered_images
 from rra_cli.report.style import number
@@ -44,6 +45,13 @@ def group_table(view: View) -> Any:
     return make_table(title, header, body, text_columns=2)
 
 
+def pullback_table(view: View) -> Any:
+    """Volumes and boundaries of the last layer of every group and pullback metric; None without any."""
+    rows = pullback_summary(view, last=True)
+    title = "volume and decision boundaries, last layer" + (": means over the seeds" if view.repeated else "")
+    return make_table(title, PULLBACK_HEADER, rows, text_columns=3) if rows else None
+
+
 def _diagonals(view: View) -> list[tuple[str, Any]]:
     """How far models agree on each layer: what it is called and its rows, by what they were compared by."""
     pairs = view.frames["pairs_diagonal"]
@@ -62,7 +70,7 @@ def refusals(view: View) -> Iterator[str]:
 
 def _split(view: View) -> str:
     splits = view.splits(view.frames["layers"])
-    return "test" if "test" in splits else splits[0]
+    return "test" if "test" in splits or not splits else splits[0]
 
 
 def _summary(rows: Any) -> str:

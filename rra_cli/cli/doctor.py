@@ -203,8 +203,9 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 def _verify_store(root: Path | None) -> int:
     from rra_cli.config import outputs_root
-    from rra_cli.console import make_reporter, show
+    from rra_cli.console import show
     from rra_cli.core.store import Store
+    from rra_cli.reporters import make_reporter
 
     folder = outputs_root() / "store" if root is None else root
     if not folder.is_dir():

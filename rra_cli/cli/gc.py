@@ -57,10 +57,11 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_OK
     older_than = parse_age(args.older_than)
     from rra_cli.config import outputs_root
-    from rra_cli.console import make_reporter, show
+    from rra_cli.console import show
     from rra_cli.core.collect import collect
     from rra_cli.core.store import Store
     from rra_cli.core.survey import survey
+    from rra_cli.reporters import make_reporter
 
     root = outputs_root() / "store" if args.store is None else args.store.expanduser()
     if not root.is_dir():

@@ -23,7 +23,8 @@ from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import files, signals, sweepdir
 from rra_cli.core.component import component
 from rra_cli.core.reading import read_json
-from rra_cli.core.rundir import CONFIG, MANIFEST, OURS, PROVENANCE, STATUS, RunDir, read_config, refuse_links
+from rra_cli.core.rundir import RunDir
+from rra_cli.core.runfiles import CONFIG, MANIFEST, OURS, PROVENANCE, STATUS, read_config, refuse_links
 from rra_cli.core.spec import canonical_json
 from rra_cli.core.sweepdir import Outcome, Sweep, SweepJob
 from rra_cli.data.dataset import ImageDataset
@@ -62,7 +63,7 @@ def carry_out(
     try:
         # Lazy: `--cfg` and `--info` come by here too.
         from rra_cli import pipeline
-        from rra_cli.console import make_reporter
+        from rra_cli.reporters import make_reporter
         from rra_cli.training.ranks import check_ranks, started
 
         if job is not None:

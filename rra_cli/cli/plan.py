@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def plan_table(name: str, rows: Sequence[PlanRow]) -> Table:
     """The stages in their order; costs only of those that would run."""
-    from rra_cli.console import clock, make_table
+    from rra_cli.console import make_table
+    from rra_cli.core.progress import clock
     from rra_cli.core.resources import format_bytes
 
     body = []
@@ -71,7 +72,7 @@ def plan_table(name: str, rows: Sequence[PlanRow]) -> Table:
 
 def plan_total(plan: Plan) -> str:
     """What is left to do, in one line."""
-    from rra_cli.console import clock
+    from rra_cli.core.progress import clock
     from rra_cli.core.resources import format_bytes
 
     rows, total = plan.rows, plan.total

@@ -31,8 +31,9 @@ def main(arguments: Sequence[str]) -> int:
                 f"{folder} holds no tables",
                 "give the folder of a finished run; `rra run` with the same arguments finishes an unfinished one",
             )
-    from rra_cli.console import make_reporter, show
+    from rra_cli.console import show
     from rra_cli.report import render
+    from rra_cli.reporters import make_reporter
 
     reporter = make_reporter()
     for folder in folders:

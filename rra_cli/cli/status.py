@@ -183,7 +183,7 @@ def _newest() -> list[Shown]:
     """The newest sweeps and runs of the outputs folder, the newest last."""
     from rra_cli.config import outputs_root
     from rra_cli.core import sweepdir
-    from rra_cli.core.rundir import CONFIG, STATUS
+    from rra_cli.core.runfiles import CONFIG, STATUS
 
     root = outputs_root()
     places = [*root.glob(f"*/*/{STATUS}"), *root.glob(f"*/*/{sweepdir.SWEEP}"), *root.glob(f"sweeps/*/*/{STATUS}")]
@@ -206,7 +206,7 @@ def _newest() -> list[Shown]:
 
 
 def _is_run(folder: Path) -> bool:
-    from rra_cli.core.rundir import CONFIG, STATUS
+    from rra_cli.core.runfiles import CONFIG, STATUS
 
     return (folder / STATUS).is_file() or (folder / CONFIG).is_file()
 

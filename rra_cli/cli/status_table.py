@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rra_cli.console import make_table, printable
 from rra_cli.core.progress import clock
-from rra_cli.core.rundir import read_provenance
+from rra_cli.core.runfiles import read_provenance
 from rra_cli.core.runstate import RunState, Seen
 from rra_cli.core.sweepdir import Sweep
 

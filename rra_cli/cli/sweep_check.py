@@ -12,7 +12,7 @@ from rra_cli.cli.sweep import computing, key_of
 from rra_cli.config.compose import composed
 from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import sweepdir
-from rra_cli.core.rundir import CONFIG, config_differences, in_one_line
+from rra_cli.core.runfiles import CONFIG, config_differences, in_one_line
 from rra_cli.core.spec import canonical_json, differences
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import UserError

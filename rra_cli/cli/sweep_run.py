@@ -10,13 +10,14 @@ from rra_cli.cli import job as jobs
 from rra_cli.cli.launchers import Launch, Launched, check_launch, launch
 from rra_cli.cli.status_table import sweep_table
 from rra_cli.cli.sweep_check import Wanted, check_jobs
-from rra_cli.console import make_reporter, show
+from rra_cli.console import show
 from rra_cli.core import files, signals
 from rra_cli.core.lease import LeaseHeldError
 from rra_cli.core.progress import Reporter
 from rra_cli.core.runstate import RunState, Watcher
 from rra_cli.core.sweepdir import JOBS, SWEEP, Sweep, SweepJob
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_RESUMABLE, EXIT_USER, UserError
+from rra_cli.reporters import make_reporter
 from rra_cli.slurm.states import look
 from rra_cli.slurm.submission import FOLDER as SLURM
 

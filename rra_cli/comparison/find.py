@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_cli.core.reading import read_json
-from rra_cli.core.rundir import CONFIG, STATUS
+from rra_cli.core.runfiles import CONFIG, STATUS
 from rra_cli.core.sweepdir import is_sweep, read
 
 # outputs / date / sweep / job: no deeper, for a folder above may be a home folder.

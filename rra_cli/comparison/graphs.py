@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rra_cli.comparison.runs import FinishedRun, GraphRow
-from rra_cli.core.artifact import Damage, open_artifact, verify_contents
+from rra_cli.core.meta import Damage, open_artifact, verify_contents
 from rra_cli.core.store import Store
 from rra_cli.errors import UserError
 from rra_cli.metrics.estimate import collapsed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rra_cli.comparison.find import Found, names_of
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.reading import read_json, read_yaml
-from rra_cli.core.rundir import MANIFEST, read_config
+from rra_cli.core.runfiles import MANIFEST, read_config
 from rra_cli.errors import UserError
 from rra_cli.report.load import read_training
 from rra_cli.report.schema import REQUIRED
@@ -19,6 +19,7 @@ from rra_cli.report.tables import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
+PULLBACK = "pullback"
 _AGAIN = "the same `rra run` again completes it; nothing is computed anew"
 
 
@@ -52,7 +53,8 @@ class FinishedRun:
 
     layers, metrics: its tables. training: a row an epoch, None without training. samples: by split, what decides which
     were measured. graphs: empty where `no_graphs` says why. choices: which option of a group was chosen, where known.
-    trainings: keys of the training that its network came from, empty where nothing was trained.
+    trainings: keys of the training that its network came from, empty where nothing was trained. pullback: its table of
+    volume elements, None without; a run may have measured nothing else.
     """
 
     name: str
@@ -68,6 +70,7 @@ class FinishedRun:
     no_graphs: str = ""
     choices: Mapping[str, str] = field(default_factory=dict)
     trainings: tuple[str, ...] = ()
+    pullback: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ def read_run(name: str, folder: Path) -> FinishedRun:
     if missing:
         raise UserError(f"tables/{' and '.join(missing)} missing")
     tables = {table: read_table(folder / "tables", table) for table in REQUIRED}
-    if tables["metrics"].empty:
-        raise UserError("tables/metrics.csv has no rows: it measured nothing")
+    pullback = read_table(folder / "tables", PULLBACK) if (folder / "tables" / f"{PULLBACK}.csv").is_file() else None
+    if tables["metrics"].empty and (pullback is None or pullback.empty):
+        raise UserError("tables/metrics.csv has no rows, and it has no pullback.csv: it measured nothing")
     seed = config.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UserError(f"config.yaml is damaged: the seed is {seed!r}")
@@ -113,6 +117,7 @@ def read_run(name: str, folder: Path) -> FinishedRun:
         training=read_training(folder / "training.jsonl"),
         **_manifest(folder),
         choices=_choices(folder / ".hydra" / "hydra.yaml"),
+        pullback=pullback,
     )
 
 

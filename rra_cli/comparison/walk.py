@@ -13,10 +13,12 @@ from rra_cli.comparison.groups import Group, Grouping, group_runs
 from rra_cli.comparison.intra import intra_rows
 from rra_cli.comparison.networks import alteration_of, same_networks
 from rra_cli.comparison.paired import Refused, compare_models
+from rra_cli.comparison.pullback import compare_pullback
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
 from rra_cli.comparison.scales import scale_correlation_rows
 from rra_cli.comparison.similarity import NNLS, check_metrics
 from rra_cli.comparison.statistics import LEVEL, check_level
+from rra_cli.comparison.swept import swept_number
 from rra_cli.core.progress import Reporter
 from rra_cli.errors import UserError
 from rra_cli.report.compare_tables import TABLES, column_name, frame_of
@@ -28,6 +30,7 @@ Rows = list[dict[str, Any]]
 INTER_MODEL = "inter-model NNLS"
 INTRA_MODEL = "NNLS within models"
 INTER_MODEL_OVERLAP = "inter-model overlap"
+_PULLBACK = ("pullback", "pullback_differences", "refused")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
     rows["groups"] = _group_rows(grouping)
     with reporter.task("means over seeds"):
         _curves(grouping.groups, rows, options)
+        for table, found in zip(_PULLBACK, compare_pullback(grouping.groups, options.level), strict=True):
+            rows[table] += found
     refused = _models(grouping.groups, rows, options, reporter)
     with reporter.task("correlations"):
         pairs = options.correlate or tuple(correlation.default_pairs(runs))
@@ -97,6 +102,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         asked=options.correlate,
         altered=any(alteration_of(run) for group in grouping.groups for run in group.runs),
         same=same_networks(grouping.groups),
+        swept=swept_number(grouping),
     )
 
 
@@ -115,8 +121,9 @@ def _curves(groups: Sequence[Group], rows: Mapping[str, Rows], options: Options)
 def _models(
     groups: Sequence[Group], rows: Mapping[str, Rows], options: Options, reporter: Reporter
 ) -> Sequence[Refused]:
-    if options.checkpoints == () or sum(len(group.runs) for group in groups) < 2:
-        return []
+    runs = [run for group in groups for run in group.runs]
+    if options.checkpoints == () or len(runs) < 2 or all(run.metrics.empty for run in runs):
+        return []  # where no metric of layers was measured, nobody expects neighbours
     with reporter.task("neighbours in different models") as progress:
         compared, refused = compare_models(
             groups,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.config import catalog
-from rra_cli.config.bind import COMPONENTS, HINT, NO_EXPERIMENT, bind, unknown_key
+from rra_cli.config.bind import HINT, NO_EXPERIMENT, bind
+from rra_cli.config.binder import COMPONENTS, unknown_key
 from rra_cli.config.experiment import TRAINING_KEYS, Experiment
 from rra_cli.config.growth import growth_faults
 from rra_cli.config.overrides import Checked, check, quote

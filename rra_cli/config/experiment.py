@@ -85,7 +85,8 @@ class Runtime:
     such as 0.5 where jobs share a GPU; None is 1. memory: workspace of a neighbour search, such as "4GB"; None is a
     quarter of what is free.
     save_every: minutes between two saves of a training, which is also saved after every epoch and when a signal ends
-    it. progress: auto (bars on a terminal, else lines), bars, lines or none.
+    it. progress: auto (bars on a terminal, else lines), bars, lines or none. report: whether plots and report.html are
+    drawn at the end; `rra report FOLDER` draws them from the tables at any time.
     """
 
     device: str = execution("auto")
@@ -94,6 +95,7 @@ class Runtime:
     memory: int | str | None = execution(None)
     save_every: float = execution(1.0)
     progress: Literal["auto", "bars", "lines", "none"] = execution("auto")
+    report: bool = execution(True)
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):

@@ -30,6 +30,8 @@ class SampleStudyConfig:
             raise ValueError(f"sizes holds {min(self.sizes)}; at least 3 samples are needed")
         if len(set(self.sizes)) < len(self.sizes):
             raise ValueError(f"sizes names a number of samples twice: {list(self.sizes)}")
+        for name in ("k_grid", "fixed_k", "fixed_ndr"):
+            _refuse_repeated(name, getattr(self, name))
         for step in self.steps:
             check_step(step)
         if self.sizes and not self.steps:
@@ -40,3 +42,9 @@ class SampleStudyConfig:
         """What the numbers of neighbours follow from, at every size."""
         grid: tuple[Step, ...] = GRIDS[self.k_grid] if isinstance(self.k_grid, str) else self.k_grid
         return (*grid, *self.fixed_k, *(float(density) for density in self.fixed_ndr))
+
+
+def _refuse_repeated(name: str, steps: Grid | tuple[Step, ...]) -> None:
+    """Raises ValueError where a list holds one step twice; 1 is a number of neighbours, 1.0 another step, a density."""
+    if not isinstance(steps, str) and len({(type(step), step) for step in steps}) < len(steps):
+        raise ValueError(f"{name} names one twice: {list(steps)}")

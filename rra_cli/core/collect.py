@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rra_cli.core.announcement import Announcement
 from rra_cli.core.lease import Lease, LeaseHeldError
 from rra_cli.core.progress import Progress, silent
-from rra_cli.core.store import LEASE, Store
+from rra_cli.core.store import Store
+from rra_cli.core.store_folder import LEASE
 from rra_cli.core.survey import Item, Survey, referred, survey
 
 
@@ -50,7 +51,7 @@ def collect(
             announcement.check()
             store.forget(run_id)
     # All of it is out of sight by now, so that no run has to wait while the disk is busy removing it.
-    store.empty_trash()
+    store.place.empty_trash()
     return Collected(found, tuple(wanted), tuple(spared), forgotten)
 
 
@@ -64,14 +65,14 @@ def _split(items: Sequence[Item], store: Store, announcement: Announcement) -> t
         if item.kind == "trash":
             removed.append(item)
         elif item.kind in ("leftovers", "plots", "damaged"):
-            store.hide(item.path)
+            store.place.hide(item.path)
             removed.append(item)
         elif item.kind == "unfinished work":
             (removed if _remove_work(item, store) else spared).append(item)
         elif store.is_claimed(item.name):
             spared.append(item)
         else:
-            store.hide(item.path)
+            store.place.hide(item.path)
             removed.append(item)
     return removed, spared
 
@@ -82,7 +83,7 @@ def _remove_work(item: Item, store: Store) -> bool:
     with suppress(LeaseHeldError):
         lease.acquire(wait=False)
         try:
-            store.hide(item.path)
+            store.place.hide(item.path)
         finally:
             lease.stop()
         return True

@@ -13,15 +13,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rra_cli.core import files
 from rra_cli.core.artifact import StoreError
 from rra_cli.core.reading import read_json
-
-if TYPE_CHECKING:
-    from rra_cli.core.rundir import LiveRuns
-
+from rra_cli.core.runstate import Watcher
 
 Whereabouts = Literal["there", "deleted", "unseen"]
 
@@ -66,7 +63,7 @@ class References:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[Path, tuple[tuple[int, int, int], Note]] = {}
-        self._live: LiveRuns | None = None
+        self._watcher = Watcher()
 
     def write(self, run_id: str, run_folder: Path, names: Iterable[str], released: Iterable[str] = ()) -> None:
         """Replaces the run's note."""
@@ -105,15 +102,11 @@ class References:
             files.remove(aside)
 
     def needed_elsewhere(self, names: Iterable[str], *, besides: str) -> frozenset[str]:
-        """Those of the names that a run other than `besides` needs which is at work, as far as `LiveRuns` can tell."""
-        from rra_cli.core.rundir import LiveRuns
-
-        if self._live is None:
-            self._live = LiveRuns()
+        """Those of the names that a run other than `besides` needs which is at work, as far as `Watcher` can tell."""
         asked, found = frozenset(names), set[str]()
         for run_id, note in self.read().items():
             shared = frozenset() if run_id == besides else note.needed & asked
-            if shared and note.run_folder in self._live:
+            if shared and self._watcher.look(note.run_folder).active:
                 found |= shared
         return frozenset(found)
 

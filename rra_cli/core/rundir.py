@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -11,39 +10,23 @@ import shlex
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from rra_cli.core import files
 from rra_cli.core.artifact import Artifact
 from rra_cli.core.forecast import Forecast
 from rra_cli.core.lease import Lease, LeaseHeldError
-from rra_cli.core.reading import read_json, read_yaml
-from rra_cli.core.spec import canonical_json, differences
+from rra_cli.core.runfiles import LEASE, LOG, MANIFEST, OURS, PROVENANCE, STATUS, State, refuse_links, write_config
 from rra_cli.core.store import Store
 from rra_cli.errors import UserError
 
-State = Literal["running", "done", "failed", "interrupted"]
-
-CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
-LEASE = ".lease"
-OURS = (LEASE, LOG, ".hydra", "tables", "tables/per_sample", "plots")
 # Seconds between two looks at whether there is progress to write; a run of more than a minute looks less often, since
 # hundreds of runs may share a file system.
 PULSE = (1.0, 5.0)
-
-
-def refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Raises `UserError` where one of these, which would be written to in place, leads somewhere else."""
-    for name in names:
-        if (folder / name).is_symlink():
-            raise UserError(
-                f"{folder / name} is a link, behind which nothing is written",
-                "remove it, or give another folder (hydra.run.dir, hydra.sweep.dir)",
-            )
 
 
 class RunDir:
@@ -91,7 +74,7 @@ class RunDir:
                 "wait until that process has ended, or end it; or set hydra.run.dir to another folder",
             ) from error
         try:
-            _write_config(path, config)
+            write_config(path, config)
             files.remove_leftovers(path)
         except BaseException:
             lease.dissolve()
@@ -228,86 +211,6 @@ class RunDir:
             logging.getLogger("rra_cli").warning("status.json could not be written: %s", second)
         finally:
             self.leave()
-
-
-class LiveRuns:
-    """Tells in which run folders a run is at work; never waits.
-
-    One on this machine is known at once. One on another machine counts as live until its heartbeat is found where it
-    was at a look `stale_after` seconds or more before: so look early at those that are asked about later.
-    """
-
-    def __init__(self, stale_after: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.stale_after, self._clock = stale_after, clock
-        self._beats: dict[Path, tuple[tuple[str, bytes], float]] = {}  # what was seen, and when it was seen first
-
-    def __contains__(self, path: Path) -> bool:
-        """Whether a run is at work in that folder."""
-        try:
-            state = read_json(path / STATUS)["state"]
-            owner, counter = Lease(path / LEASE).pulse()
-        except (OSError, ValueError, TypeError, KeyError, UserError):
-            return False
-        if state != "running" or owner is None or owner.is_dead():
-            return False
-        now = self._clock()
-        seen, since = self._beats.get(path, (None, now))
-        if seen != (owner.id, counter):
-            self._beats[path] = ((owner.id, counter), now)
-            return True
-        # A suspended process of this machine has no heartbeat, but it is there.
-        return owner.is_alive() or now - since < self.stale_after
-
-
-def read_config(path: Path) -> Any:
-    """The `config.yaml` of a run folder as plain values; `UserError` where it is missing or unreadable."""
-    try:
-        return read_yaml(Path(path) / CONFIG)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{Path(path) / CONFIG} cannot be read: {error}", "is this a run folder of rra?") from error
-
-
-def read_provenance(path: Path) -> dict[str, Any] | None:
-    """The `provenance.json` of a run folder; None where there is none that can be read."""
-    try:
-        found = read_json(Path(path) / PROVENANCE)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def config_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
-    """Where a configuration differs from the one in a run folder, a line each. `UserError` where that is unreadable."""
-    return list(differences(read_config(path), json.loads(canonical_json(config))))
-
-
-def in_one_line(found: Sequence[str], most: int = 3) -> str:
-    """The first differences, and how many more there are."""
-    return "; ".join(found[:most]) + (f"; and {len(found) - most} more" if len(found) > most else "")
-
-
-def _write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Writes the configuration, or compares it with the one that lies there."""
-    canonical_json(config)  # raises for what is no JSON
-    if (path / CONFIG).exists():
-        found = config_differences(path, config)
-        if found:
-            in_sweep = any((folder / "sweep.json").is_file() for folder in path.parents)
-            raise UserError(
-                f"the run folder {path} holds a run with another configuration: {in_one_line(found)}",
-                "repeat that run's configuration to go on with it, or set "
-                f"hydra.{'sweep' if in_sweep else 'run'}.dir to another folder",
-            )
-        return
-    # The order of the person who wrote the options, not the alphabet's.
-    ordered = json.loads(json.dumps(config, allow_nan=False))
-    files.write_text(path / CONFIG, _yaml().safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120))
-
-
-def _yaml() -> Any:
-    import yaml  # comes with omegaconf
-
-    return yaml
 
 
 def _now() -> str:

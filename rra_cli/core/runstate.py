@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from rra_cli.core.lease import Lease
 from rra_cli.core.reading import read_json
-from rra_cli.core.rundir import LEASE, STATUS, State
+from rra_cli.core.runfiles import LEASE, STATUS, State
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import EXIT_OK, UserError
 

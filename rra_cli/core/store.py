@@ -1,14 +1,9 @@
-"""The store of results: `<root>/<stage>/<key>/[<entry>/]`, each published whole, once, and never changed.
-
-Beside the stages: `refs/` (which run refers to what), `cache/` (content hashes), `damaged/` (what was found broken and
-moved aside; removed by `rra gc` alone) and `trash/` (on its way out; may be removed at any time).
-"""
+"""The store of results: `<root>/<stage>/<key>/[<entry>/]`, each published whole, once, and never changed."""
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,21 +11,19 @@ from typing import TYPE_CHECKING
 
 from rra_cli.core import files
 from rra_cli.core.announcement import Announcement
-from rra_cli.core.artifact import META, Artifact, Damage, StoreError, open_artifact, verify_files
+from rra_cli.core.artifact import Artifact, StoreError
 from rra_cli.core.lease import Lease, LeaseHeldError
+from rra_cli.core.meta import META, Damage, open_artifact, verify_files
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.references import Note, References
-from rra_cli.core.spec import Spec, check_entry
+from rra_cli.core.spec import Spec
+from rra_cli.core.store_folder import LEASE, WORK, StoreFolder
 from rra_cli.core.work import Work
-from rra_cli.errors import UserError
 
 if TYPE_CHECKING:
     from rra_cli.core.verify import StoreReport
 
-RESERVED = ("refs", "cache", "damaged", "trash")
 SMALL = 1 << 16  # bytes: files up to this size are always compared with their checksums
-WORK = ".work"
-LEASE = "lease"
 
 Reference = str | Spec | Artifact
 
@@ -41,19 +34,15 @@ class Store:
     """
 
     def __init__(self, root: Path, *, stale_after: float = 30.0, warn: Callable[[str], None] | None = None) -> None:
-        # The root itself may lie behind a link; below it none is followed.
-        self.root = Path(os.path.realpath(root))
-        self.stale_after = stale_after
-        self._notes = References(self.root / "refs")
+        self.place = StoreFolder(root)
+        self.root, self.stale_after = self.place.root, stale_after
+        self._notes = References(self.place.refs)
         self._compared: dict[Path, bool] = {}  # artifacts that were looked at -> whether in full
         self._warn = logging.getLogger("rra_cli.store").warning if warn is None else warn
 
     def folder(self, spec: Spec, entry: str | None = None) -> Path:
         """Where the artifact lies or would lie."""
-        if spec.stage in RESERVED:
-            raise ValueError(f"a stage cannot be called {spec.stage!r}: the store keeps that folder for itself")
-        folder = self.root / spec.stage / spec.key
-        return folder if entry is None else folder / check_entry(entry)
+        return self.place.of(spec, entry)
 
     def find(self, spec: Spec, entry: str | None = None, *, in_full: bool = False) -> Artifact | None:
         """The artifact, None where it is missing.
@@ -64,8 +53,7 @@ class Store:
         where it can be neither read nor moved. in_full: every byte is compared, once: for what is not too large,
         where another artifact is made from it.
         """
-        folder = self.folder(spec, entry)
-        self._refuse_links(folder)
+        folder = self.place.checked(self.folder(spec, entry))
         try:
             artifact = open_artifact(folder, spec, entry)
             if folder not in self._compared or (in_full and not self._compared[folder]):
@@ -77,7 +65,9 @@ class Store:
         except Damage as damage:
             if entry is None and not _holds_files(folder):
                 return None  # a folder of entries, which is no artifact itself; or moved aside by another meanwhile
-            self._move_aside(folder, f"{spec.stage}-{spec.key[:12]}", str(damage))
+            target = self.place.move_aside(folder, f"{spec.stage}-{spec.key[:12]}", str(damage))
+            if target is not None:
+                self._warn(f"{folder} is damaged: {damage}; moved to {target}, it is built again")
             return None
         except OSError as error:
             raise StoreError(
@@ -87,8 +77,7 @@ class Store:
 
     def entries(self, spec: Spec) -> list[str]:
         """Names of the published entries below the spec's folder, sorted."""
-        folder = self.folder(spec)
-        self._refuse_links(folder)
+        folder = self.place.checked(self.folder(spec))
         with suppress(FileNotFoundError, NotADirectoryError):
             return sorted(child.name for child in folder.iterdir() if (child / META).is_file())
         return []
@@ -101,10 +90,9 @@ class Store:
         removes the folder; leaving by an exception keeps it for whoever claims the spec next, as a kill does.
         wait=False: raises `LeaseHeldError` once another owner is known to live, instead of waiting for its end.
         """
-        folder = self.folder(spec)
-        self._refuse_links(folder)
-        folder = folder.with_name(folder.name + WORK)
-        self._refuse_links(folder / LEASE)
+        self.place.checked(self.folder(spec))
+        folder = self.place.of_work(spec)
+        self.place.checked(folder / LEASE)
         lease = Lease(folder / LEASE, stale_after=self.stale_after)
         title = f"{spec.stage} {spec.key[:12]}"
         lease.acquire(None if on_wait is None else lambda message: on_wait(f"{title}: {message}"), wait=wait)
@@ -136,8 +124,7 @@ class Store:
         living process owns is left alone.
         """
         for spec in specs:
-            folder = self.folder(spec)
-            folder = folder.with_name(folder.name + WORK)
+            folder = self.place.of_work(spec)
             if not folder.is_dir() or folder.is_symlink():
                 continue
             lease = Lease(folder / LEASE, stale_after=self.stale_after)
@@ -150,9 +137,7 @@ class Store:
 
         It vanishes at once for those who look for it; whoever has a file of it open or mapped keeps that.
         """
-        folder = self.folder(spec, entry)
-        self._refuse_links(folder)
-        self.discard(folder)
+        self.place.discard(self.place.checked(self.folder(spec, entry)))
 
     def free_all(self, specs: Iterable[Spec], *, run_id: str) -> list[Spec]:
         """Removes the artifacts that this run needs no more. Gives those that stay: another run at work, as its note
@@ -177,43 +162,17 @@ class Store:
 
     def held(self, spec: Spec) -> int:
         """Bytes on disk of unfinished work on that spec, which building it goes on with or gives back."""
-        folder = self.folder(spec)
         total = 0
-        for parent, _, names in os.walk(folder.with_name(folder.name + WORK)):
+        for parent, _, names in os.walk(self.place.of_work(spec)):
             for name in names:
                 with suppress(OSError):  # whoever works there may move it
                     # What is allocated: the file of a layer has its full length from the start.
                     total += os.lstat(os.path.join(parent, name)).st_blocks * 512
         return total
 
-    def discard(self, folder: Path) -> None:
-        """Takes a folder of the store out of sight in one step, then removes it."""
-        self.hide(folder)
-        self.empty_trash()
-
-    def hide(self, folder: Path) -> None:
-        """Takes a file or folder of the store out of sight in one step; what is gone already is no fault."""
-        target = self.root / "trash" / secrets.token_hex(8)
-        self._refuse_links(target.parent)
-        with files.explained(folder):
-            files.make_folder(target.parent)
-            files.boundary(f"discard {folder.name}: begin")
-            with suppress(FileNotFoundError):
-                os.rename(folder, target)
-            files.boundary(f"discard {folder.name}: hidden")
-
-    def empty_trash(self) -> None:
-        """Removes all of it, so that what killed processes left there does not stay; several may do this at once."""
-        self._refuse_links(self.root / "trash")
-        with suppress(FileNotFoundError):
-            for gone in (self.root / "trash").iterdir():
-                files.remove(gone)
-
     def cache(self, name: str) -> Path:
         """A folder of what can be made again at any time. `StoreError` where it leads out of the store."""
-        folder = self.root / "cache" / name
-        self._refuse_links(folder)
-        return folder
+        return self.place.of_cache(name)
 
     def refer(
         self, run_id: str, run_folder: Path, keys: Iterable[Reference], *, released: Iterable[Reference] = ()
@@ -229,7 +188,7 @@ class Store:
 
     def removals(self) -> Announcement:
         """What gc is about to remove."""
-        return Announcement(self._references().folder, stale_after=self.stale_after)
+        return Announcement(self.place.checked(self.place.refs), stale_after=self.stale_after)
 
     def forget(self, run_id: str) -> None:
         """Removes the note of a run whose folder is gone."""
@@ -240,13 +199,12 @@ class Store:
         return self._references().read()
 
     def _references(self) -> References:
-        self._refuse_links(self._notes.folder)
+        self.place.checked(self.place.refs)
         return self._notes
 
     def publish(self, source: Path, spec: Spec, entry: str | None) -> Artifact:
         """Puts a sealed folder in place. Where an equal artifact lies there already, that one stays."""
-        target = self.folder(spec, entry)
-        self._refuse_links(target)
+        target = self.place.checked(self.folder(spec, entry))
         for _ in range(3):
             existing = self.find(spec, entry)
             if existing is not None:
@@ -265,34 +223,6 @@ class Store:
         from rra_cli.core.verify import verify_store
 
         return verify_store(self, progress)
-
-    def _refuse_links(self, path: Path) -> None:
-        """Raises `StoreError` where a part of the path below the root is a symbolic link."""
-        part = self.root
-        for name in path.relative_to(self.root).parts:
-            part = part / name
-            if part.is_symlink():
-                raise StoreError(
-                    f"{part} is a symbolic link; nothing in a store is reached through links",
-                    "set store.root to the folder on the other disk instead of linking a part of it",
-                )
-
-    def _move_aside(self, folder: Path, name: str, damage: str) -> None:
-        target = self.root / "damaged" / f"{name}-{secrets.token_hex(4)}"
-        self._refuse_links(target.parent)
-        try:
-            files.make_folder(target.parent)
-            files.boundary(f"damaged {name}: begin")
-            os.rename(folder, target)
-            files.boundary(f"damaged {name}: moved")
-        except FileNotFoundError:
-            return  # another process was faster
-        except (OSError, UserError) as error:
-            raise StoreError(
-                f"{folder} is damaged: {damage}; it could not be moved aside ({error})",
-                "remove that folder (it is built again), or set store.root to a folder that can be written",
-            ) from error
-        self._warn(f"{folder} is damaged: {damage}; moved to {target}, it is built again")
 
 
 def _holds_files(folder: Path) -> bool:

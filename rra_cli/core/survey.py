@@ -14,6 +14,7 @@ from rra_cli.core.files import LEFTOVER
 from rra_cli.core.lease import Lease
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.references import Note, Whereabouts
+from rra_cli.core.store_folder import LEASE, RESERVED, WORK
 from rra_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def survey(
             verdict = "remove"
         elif name in needed:
             verdict = "referred"
-        elif name and not _is_idle(store.root / f"{name}.work", age):
+        elif name and not _is_idle(store.root / f"{name}{WORK}", age):
             verdict = "in use"
         items.append(Item(kind, path, name, size, age, verdict))
     progress(len(found), len(found), "")
@@ -116,8 +117,6 @@ def measure(path: Path) -> tuple[int, float]:
 
 def _everything(root: Path) -> Iterator[tuple[str, Path, str]]:
     """Kind, path and name."""
-    from rra_cli.core.store import RESERVED, WORK
-
     for stage in _folders(root):
         if stage.name in RESERVED or not _STAGE.fullmatch(stage.name):
             continue
@@ -134,8 +133,6 @@ def _everything(root: Path) -> Iterator[tuple[str, Path, str]]:
 
 def _is_idle(work: Path, age: float) -> bool:
     """Whether nobody builds there; of an owner on another machine a long silence tells."""
-    from rra_cli.core.store import LEASE
-
     try:
         owner = Lease(work / LEASE).look()
     except UserError:

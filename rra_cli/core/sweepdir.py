@@ -16,7 +16,7 @@ from rra_cli.core import files
 from rra_cli.core.lease import Lease
 from rra_cli.core.process import Owner
 from rra_cli.core.reading import read_json
-from rra_cli.core.rundir import refuse_links
+from rra_cli.core.runfiles import refuse_links
 from rra_cli.errors import EXIT_BUG, EXIT_OK, EXIT_USER, UserError
 
 SWEEP, JOBS, LEASE = "sweep.json", ".jobs", ".lease"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rra_cli.core.artifact import META, Damage, open_artifact, verify_contents
 from rra_cli.core.lease import Lease
+from rra_cli.core.meta import META, Damage, open_artifact, verify_contents
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.resources import format_bytes
+from rra_cli.core.store_folder import LEASE, RESERVED, WORK
 from rra_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,8 +81,6 @@ def verify_store(store: Store, progress: Progress = silent) -> StoreReport:
 
 def _artifacts(root: Path) -> Iterator[Path]:
     """All folders that are artifacts or should be: `<stage>/<key>` or, where that holds only folders, those."""
-    from rra_cli.core.store import RESERVED, WORK
-
     for stage in _children(root):
         if stage.name in RESERVED or not _is_folder(stage):
             continue
@@ -105,8 +104,6 @@ def _artifacts(root: Path) -> Iterator[Path]:
 
 
 def _work_folders(root: Path) -> tuple[tuple[Path, ...], tuple[tuple[Path, str], ...]]:
-    from rra_cli.core.store import LEASE, RESERVED, WORK
-
     orphaned: list[Path] = []
     owned: list[tuple[Path, str]] = []
     for folder in sorted(root.glob(f"*/*{WORK}")):

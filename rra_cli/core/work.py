@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.core import files
-from rra_cli.core.artifact import META, Artifact, seal
+from rra_cli.core.artifact import Artifact
 from rra_cli.core.lease import Lease
+from rra_cli.core.meta import META, seal
 from rra_cli.core.spec import Spec, check_entry
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Work:
         if owner is None or owner.pid != os.getpid():
             return
         if self.path.exists():  # our own name: it is gone if another took over
-            self._store.discard(self._folder)
+            self._store.place.discard(self._folder)
         self._lease.stop()
 
     def _adopt(self) -> None:

@@ -44,40 +44,17 @@ def measured_ids(
     split: Split,
     *,
     size: int | None = None,
+    as_drawn: bool = False,
 ) -> Positions:
     """The positions of the samples that are measured, ascending; n = None is all.
 
     labels: `(size,)`, or None where there are none; `size` then says how many samples there are. balanced: n // C of
     each of the C classes, and one more of n mod C of them in a seeded order; else drawn without regard to class.
+    as_drawn: in the order of the draw instead, which is the same for every n: its first m are those of a draw of m.
 
     Raises `UserError` for an empty split, one class only, more samples than there are, a class that is too small for
     a balanced draw (with the largest possible number), or a balanced draw without labels.
     """
-    return np.sort(_drawn(labels, n, seed, balanced, split, size))
-
-
-def nested_order(
-    labels: NDArray[np.int64] | None,
-    n: int | None,
-    seed: int,
-    balanced: bool,
-    split: Split,
-    *,
-    size: int | None = None,
-) -> Positions:
-    """The measured samples in the order in which they are drawn: `(n,)` places among `measured_ids`.
-
-    Its first m are the samples of a draw of m, so that every prefix is a measured set of its own, balanced where that
-    is asked for. Takes and raises what `measured_ids` does.
-    """
-    drawn = _drawn(labels, n, seed, balanced, split, size)
-    return np.searchsorted(np.sort(drawn), drawn).astype(np.int64)
-
-
-def _drawn(
-    labels: NDArray[np.int64] | None, n: int | None, seed: int, balanced: bool, split: Split, size: int | None
-) -> Positions:
-    """The measured samples in a seeded order that is the same for every n."""
     if labels is not None:
         check_labels(labels, f"the {split} split")
         size = len(labels)
@@ -86,14 +63,24 @@ def _drawn(
     n = size if n is None else n
     _check_size(size, n, "dataset.n_samples", f"the {split} split")
     if not balanced:
-        return _random(seed, _MEASURED[split]).permutation(size)[:n].astype(np.int64)
-    if labels is None:
+        drawn = _random(seed, _MEASURED[split]).permutation(size)[:n].astype(np.int64)
+    elif labels is None:
         raise UserError(
             "dataset.balanced is true, but there are no labels to balance by",
             "set dataset.balanced=false, or provide the labels (labels.npy beside the activations)",
         )
-    _check_balance(labels, n, split)
-    return balanced_order(labels, seed, _MEASURED[split])[:n]
+    else:
+        _check_balance(labels, n, split)
+        drawn = balanced_order(labels, seed, _MEASURED[split])[:n]
+    return drawn if as_drawn else np.sort(drawn)
+
+
+def nested_order(drawn: Positions) -> Positions:
+    """Of positions in the order of their draw: `(n,)` places among the same positions ascending.
+
+    The first m are the samples of a draw of m, so that every prefix is a measured set of its own.
+    """
+    return np.searchsorted(np.sort(drawn), drawn).astype(np.int64)
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int, stream: int) -> Positions:

@@ -8,7 +8,8 @@ import numpy as np
 
 from rra_cli.report.heatmaps import colour_bar, draw_map, limits
 from rra_cli.report.layer_axis import layer_ticks, names_inches, plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, shorten
 from rra_cli.report.twonn_fit import chosen_layers
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
 from rra_cli.report.compare_view import View
-from rra_cli.report.html import Rendered, figures, file_list, folded
-from rra_cli.report.page import PAGE
+from rra_cli.report.figures import Rendered, figures, folded
+from rra_cli.report.page import file_list, page
 from rra_cli.report.style import number
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def comparison_html(view: View, rendered: Sequence[Rendered], links: Sequence[st
         ("Left out and refused", _refused(view)),
         ("Plots", figures([each for each in rendered if each.plot.main])),
         ("Layers", _layers(view)),
+        ("Volume and decision boundaries", pullback_html(view)),
         ("Layers in other runs" if view.one_network else "Layers in other models", _diagonal(view)),
         ("Correlations", _correlations(view)),
         ("More plots", folded("Other splits, checkpoints and groups", [e for e in rendered if not e.plot.main])),
         ("How the numbers are made", _method(view)),
         ("Files", file_list(links)),
     ]
-    body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>\n" for title, content in sections if content)
-    return PAGE.substitute(title=escape(view.title), folder="", body=body)
+    return page(view.title, "", sections)
 
 
 def _groups(view: View) -> str:
@@ -72,6 +73,8 @@ def _layers(view: View) -> str:
     """Mean ± sd of every metric at the main checkpoints."""
     frame = view.main_rows(view.frames["layers"])
     frame = frame[(frame["transfer"] == "") & (frame["subset"] == 0)]
+    if frame.empty:
+        return ""
     metrics = list(dict.fromkeys(frame["metric"]))
     keys = ["group", "split", "layer", "pool", "index", "scale"]
     places = frame[keys].drop_duplicates()
@@ -84,6 +87,21 @@ def _layers(view: View) -> str:
     what = "Mean ± sd over the seeds" if view.repeated else "Of one run a group"
     note = f'<p>{what}; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
     return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=4)
+
+
+def pullback_html(view: View) -> str:
+    """Of every pullback metric what the layers say at the main checkpoints; "" without any."""
+    rows = pullback_summary(view)
+    if not rows:
+        return ""
+    note = (
+        "<p>log10 volume: mean ± sd over seeds. near / far: stretch of the mean direction near decision boundaries "
+        "over that far from them, with its interval. gain: what the first checkpoint did not have, in nats. Only "
+        "groups with one number under “inputs” looked at the same points. All checkpoints and digits: "
+        '<a href="tables/pullback.csv">pullback.csv</a>; differences with p-values: '
+        '<a href="tables/pullback_differences.csv">pullback_differences.csv</a>.</p>'
+    )
+    return note + _table(PULLBACK_HEADER, rows[:_MOST_ROWS], text_columns=3)
 
 
 def _diagonal(view: View) -> str:
@@ -147,6 +165,9 @@ def _method(view: View) -> str:
         "together, for models of one seed began from the same weights.",
         "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
         "where N and k are equal.",
+        "volumes and boundaries": "Of several runs the seeds are the units; of one run its lines or planes, always at "
+        "95%. Groups are held against each other only where they looked at the same points, and volumes only over as "
+        "many directions.",
         "correlations": "Pearson's r (Fisher's interval) and Spearman's rho, whose p-value is counted over all "
         "orders of up to nine points (of three it is never below 1/3) and Student's t beyond. Layers and "
         "epochs follow each other: n_effective is the number of independent points that they are worth (Bartlett "

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rra_cli.report.compare_curves import epochs_figure, layers_figure, training_figure
 from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
+from rra_cli.report.compare_pullback import pullback_plots
+from rra_cli.report.compare_swept import swept_plots
 from rra_cli.report.compare_view import View
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.plot import Plot
@@ -26,6 +28,8 @@ _JACKKNIFE = "leaving out one seed at a time"
 def comparison_plots(view: View) -> Iterator[Plot]:
     """Every plot that the tables have data for, in the order of the report."""
     yield from _layers(view)
+    yield from pullback_plots(view)
+    yield from swept_plots(view)
     yield from _similarity(view)
     yield from _epochs(view)
     if len(view.frames["training"]):

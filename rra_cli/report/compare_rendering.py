@@ -11,8 +11,7 @@ from rra_cli.report.compare_page import comparison_html
 from rra_cli.report.compare_plots import comparison_plots
 from rra_cli.report.compare_tables import OPTIONAL, encode_table
 from rra_cli.report.compare_view import View
-from rra_cli.report.html import Rendered
-from rra_cli.report.style import encode, styled
+from rra_cli.report.figures import draw_all
 
 REPORT = "report.html"
 _OURS = {"tables": ("csv", "parquet"), "plots": ("png", "svg")}
@@ -38,7 +37,7 @@ def write_comparison(view: View, folder: Path, progress: Progress = silent) -> l
         if name not in OPTIONAL or len(frame)
         for suffix, data in encode_table(frame, name).items()
     }
-    rendered = _draw(view, progress)
+    rendered = draw_all(comparison_plots(view), progress)
     contents |= {f"plots/{each.plot.name}.{kind}": data for each in rendered for kind, data in each.encoded.items()}
     links = sorted(name for name in contents if name.startswith("tables/"))
     contents[REPORT] = comparison_html(view, rendered, links).encode("utf-8", "backslashreplace")
@@ -50,16 +49,3 @@ def write_comparison(view: View, folder: Path, progress: Progress = silent) -> l
                 if path.relative_to(folder).as_posix() not in contents:
                     path.unlink()
     return [folder / name for name in contents]
-
-
-def _draw(view: View, progress: Progress) -> list[Rendered]:
-    rendered = []
-    with styled():
-        wanted = list(comparison_plots(view))
-        for done, plot in enumerate(wanted):
-            progress(done, len(wanted), plot.title)
-            figure = plot.draw()
-            if figure is not None:
-                rendered.append(Rendered(plot, encode(figure)))
-        progress(len(wanted), len(wanted), "")
-    return rendered

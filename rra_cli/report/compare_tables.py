@@ -95,6 +95,17 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("group_a", "group_b", "metric", "checkpoint", "split", "pool", "over", "scale_a", "scale_b", "n_layers", "r"),
         "n_curves",
     ),
+    # Volume elements and decision boundaries: a row a layer and quantity. inputs: groups of one number looked at the
+    # same points. over: the units of the interval and of p (no difference): `seeds`, or lines, planes or samples of the
+    # only run. ratio: exp(difference / directions). n_units: lines or planes of a run.
+    "pullback": (
+        *("group", "metric", "at", "inputs", "checkpoint", "epoch", "layer", "index", "n_inputs", "n_features"),
+        *("directions", "quantity", *_SUMMARY, "p", "over", "n_units", "reason"),
+    ),
+    # group_a - group_b, where both looked at the same points, of volumes over equally many directions.
+    "pullback_differences": (
+        *("group_a", "group_b", "metric", "checkpoint", "epoch", "layer", "index", "quantity", *_TEST, "reason"),
+    ),
     # What was refused, and why.
     "refused": ("quantity", "group_a", "group_b", "split", "reason"),
 }
@@ -102,10 +113,10 @@ for _part in _PARTS:
     _columns = ("similarity" if column == "nnls" else column for column in TABLES[f"nnls{_part}"])
     TABLES[f"pairs{_part}"] = ("metric", *_columns)
 # Not written where they are empty.
-OPTIONAL = frozenset({"nnls_intra", *(f"pairs{part}" for part in _PARTS)})
+OPTIONAL = frozenset({"nnls_intra", "pullback", "pullback_differences", *(f"pairs{part}" for part in _PARTS)})
 WHOLE = frozenset(
     {"seed", "epoch", "index", "index_a", "index_b", "scale", "subset", "n_samples", "k", "n", "n_a", "n_b", "n_pairs"}
-    | {"scale_a", "scale_b", "n_layers", "n_curves"}
+    | {"scale_a", "scale_b", "n_layers", "n_curves", "inputs", "n_inputs", "n_features", "directions", "n_units"}
 )
 NUMBERS = frozenset(
     {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "similarity", "std_error"}
@@ -118,7 +129,7 @@ PARQUET_ONLY = frozenset({"nnls_models", "pairs_models"})
 def columns_of(name: str, group_columns: Sequence[str]) -> list[str]:
     """The columns of a table in file order; a setting that has a column's name is called `config.NAME`."""
     columns = list(TABLES[name])
-    if "group" not in columns or name not in ("layers", "training"):
+    if "group" not in columns or name not in ("layers", "training", "pullback"):
         return columns
     own = [column_name(column) for column in group_columns]
     at = columns.index("group") + 1

@@ -32,11 +32,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """The only setting in which groups differ, a number: its value by group."""
+
+    setting: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class View:
     """A comparison. groups: labels in order. mains: by group the checkpoint that stands for it. frames: the tables by
     name. terms: by metric. band: what is shaded. level: of the intervals. asked: columns whose correlation was asked
     for. altered: whether the samples of a run were altered (`alter`), as those of its accuracy never are. same: pairs
-    of groups that measured one network, and what differs then."""
+    of groups that measured one network, and what differs then. swept: the number that alone tells groups apart."""
 
     title: str
     groups: tuple[str, ...]
@@ -48,6 +56,7 @@ class View:
     asked: Sequence[tuple[str, str]] = ()
     altered: bool = False
     same: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    swept: Swept | None = None
 
     def term(self, metric: str) -> Term:
         """What a metric is called."""
@@ -56,8 +65,7 @@ class View:
     @property
     def repeated(self) -> bool:
         """Whether any mean is over more than one run."""
-        counts = self.frames["layers"]["n"].dropna()
-        return bool((counts > 1).any())
+        return any(bool((self.frames[name]["n"].dropna() > 1).any()) for name in ("layers", "training", "pullback"))
 
     @property
     def one_network(self) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rra_cli.report.glossary import INTRINSIC_DIMENSION, LAYER_SIMILARITY
 from rra_cli.report.layer_axis import plain
-from rra_cli.report.run import Checkpoint, Run
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint
 from rra_cli.report.style import WIDTH, text_points
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 from rra_cli.report.context_line import context, context_legend
 from rra_cli.report.glossary import BESIDE_ACCURACY
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
-from rra_cli.report.run import Checkpoint, Run, Series, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Series, Variant
 from rra_cli.report.style import LineStyle, figure, legend_line, line_style
 
 if TYPE_CHECKING:

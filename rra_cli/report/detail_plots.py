@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
+from rra_cli.report.classes import class_neighbors_figure, per_class_figure
 from rra_cli.report.dimension_scales import axes_of, dimension_scale_figure
-from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.occurrences import occurrence_figure
 from rra_cli.report.pair_curves import pair_curve
 from rra_cli.report.plot import Plot, band, of_some_samples, parts, where
 from rra_cli.report.run import Run
+from rra_cli.report.spectra import spectrum_figure
 from rra_cli.report.style import file_name
+from rra_cli.report.twonn_fit import fit_check, mu_distribution
 
 _STRIPES = "Shaded stripes: stages of the network."
 
@@ -25,8 +27,7 @@ def detail_plots(run: Run) -> Iterator[Plot]:
 
 def _pair_curves(run: Run) -> Iterator[Plot]:
     checkpoint = run.main_checkpoint
-    for metric in (*(("nnls",) if run.tables.nnls is not None else ()), *run.pair_metrics):
-        term = LAYER_SIMILARITY if metric == "nnls" else run.term(metric)
+    for metric, term in run.similarities.items():
         for variant in run.plain_variants:
             yield Plot(
                 file_name(metric, "along", variant.slug),
@@ -61,4 +62,70 @@ def _details(run: Run) -> Iterator[Plot]:
                 "random. A tail to the right of it: hubs; a curve that begins lower: samples that are nobody's "
                 "neighbours.",
                 partial(occurrence_figure, run, metric, *here),
+            )
+
+
+def distribution_plots(run: Run) -> Iterator[Plot]:
+    """The distribution of the TwoNN ratio, and the spectra of covariances."""
+    yield from _mu(run)
+    yield from _spectra(run)
+
+
+def _mu(run: Run) -> Iterator[Plot]:
+    if run.tables.mu is None:
+        return
+    for view in product(run.splits, run.plain_variants):
+        here = (run.main_checkpoint, *view)
+        yield Plot(
+            file_name("mu_distribution", *parts(run, *here)),
+            f"Distribution of μ{where(run, *here)}",
+            "Density of μ, the ratio of the second to the first neighbour distance, at chosen layers, up to its 95 % "
+            "quantile; dashed: the law d μ^−(d+1) that TwoNN assumes. Where they part, the estimate is a summary "
+            "rather than a fit.",
+            partial(mu_distribution, run, *here),
+        )
+        yield Plot(
+            file_name("twonn_fit", *parts(run, *here)),
+            f"TwoNN fit check{where(run, *here)}",
+            "By the assumed law −log(1 − F) against log μ is a line through the origin whose slope is the intrinsic "
+            "dimension (dashed: the fitted one); points that leave the line early speak against the fit.",
+            partial(fit_check, run, *here),
+        )
+
+
+def _spectra(run: Run) -> Iterator[Plot]:
+    if run.tables.spectra is None:
+        return
+    for metric in (str(metric) for metric in run.tables.spectra["metric"].unique()):
+        for view in product(run.splits, run.variants):
+            here = (run.main_checkpoint, *view)
+            yield Plot(
+                file_name(metric, "spectrum", *parts(run, *here)),
+                f"Spectrum of the covariance ({run.term(metric).short}){where(run, *here)}",
+                "Eigenvalues of each layer's covariance, largest first, divided by the largest. Behind a cliff "
+                "dimensions have collapsed: the layer does not use them.",
+                partial(spectrum_figure, run, metric, *here),
+            )
+
+
+def class_plots(run: Run) -> Iterator[Plot]:
+    """Metrics over the samples of each class, and which classes their neighbours belong to."""
+    views = [(run.main_checkpoint, split, variant) for split, variant in product(run.splits, run.variants)]
+    if run.tables.per_class is not None:
+        for metric in (str(metric) for metric in run.tables.per_class["metric"].unique()):
+            for here in views:
+                yield Plot(
+                    file_name(metric, "per_class", *parts(run, *here)),
+                    f"{run.term(metric).short} by class{where(run, *here)}",
+                    f"The metric over the samples of each class alone. {run.term(metric).reading}".strip(),
+                    partial(per_class_figure, run, metric, *here),
+                )
+    if run.tables.class_neighbors is not None:
+        for here in views:
+            yield Plot(
+                file_name("class_neighbors", *parts(run, *here)),
+                f"Classes of the neighbours{where(run, *here)}",
+                "Of the k nearest neighbours of a class's samples (row), the fraction in each class (column): the "
+                "diagonal is the class's own purity, bright cells beside it are classes that the layer mixes.",
+                partial(class_neighbors_figure, run, *here),
             )

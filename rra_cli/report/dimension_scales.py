@@ -9,7 +9,8 @@ import numpy as np
 from rra_cli.report.ball_bias import ball_curves
 from rra_cli.report.curves import NORMAL_95
 from rra_cli.report.layer_axis import plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
 from rra_cli.report.twonn_fit import chosen_layers
 

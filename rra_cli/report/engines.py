@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rra_cli.report.layer_axis import layer_ticks, names_inches
-from rra_cli.report.run import Checkpoint, Run, Variant, part_of
+from rra_cli.report.run import Run, part_of
 from rra_cli.report.schema import EXACT
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
 
 if TYPE_CHECKING:

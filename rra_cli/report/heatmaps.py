@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_lines
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import WIDTH, figure
 
 if TYPE_CHECKING:

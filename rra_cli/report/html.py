@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html import escape
 from typing import Any
-from urllib.parse import quote
 
+from rra_cli.report.figures import Rendered, figures, folded
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
-from rra_cli.report.page import PAGE
-from rra_cli.report.plot import Plot
+from rra_cli.report.page import file_list, page
 from rra_cli.report.pullback_terms import pullback_terms
 from rra_cli.report.run import Run, part_of, unaltered_images
-from rra_cli.report.scale_html import best_scales_html
-from rra_cli.report.style import number
-from rra_cli.report.tables import metrics_of
-from rra_cli.report.uncertainty_html import interval_text, intervals, key_of, told_html
+from rra_cli.report.tables_html import best_scales_html, layers_html, transfer_html
 
-# A larger SVG goes into the report as PNG.
-_LARGEST_SVG = 600_000
-_MOST_ROWS = 200
 # Of a component: its name stands before the settings; where things lie does not matter to a reader.
 _NOT_TOLD = ("name", "root", "download", "path", "n_jobs")
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A plot and its files' contents by suffix."""
-
-    plot: Plot
-    encoded: Mapping[str, bytes]
 
 
 def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links: Sequence[str]) -> str:
@@ -42,17 +26,16 @@ def report_html(run: Run, folder_name: str, rendered: Sequence[Rendered], links:
         ("Warnings", _warnings(run)),
         ("Plots", figures([each for each in rendered if each.plot.main])),
         ("Scales", best_scales_html(run)),
-        ("Layers", _layers(run)),
-        ("Other data sets", _transfer(run)),
+        ("Layers", layers_html(run)),
+        ("Other data sets", transfer_html(run)),
         ("More plots", folded("Other checkpoints and scales", [each for each in rendered if not each.plot.main])),
         ("How the numbers are defined", _glossary(run)),
         ("Files", file_list(links)),
         ("Settings", _details("Configuration", run.config) + _details("Provenance", run.provenance)),
     ]
-    body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>\n" for title, content in sections if content)
     altered = _component(run.config, "alter")
     name = run.name if altered in ("", "none") else f"{run.name}, measured samples altered: {altered}"
-    return PAGE.substitute(title=escape(name), folder=escape(folder_name), body=body)
+    return page(name, folder_name, sections)
 
 
 def _summary(run: Run) -> str:
@@ -138,97 +121,6 @@ def _place(row: Any) -> str:
     return " ".join(str(part) for part in (row.layer, f"({row.split}, {row.checkpoint})"))
 
 
-def _figure(rendered: Rendered) -> str:
-    plot = rendered.plot
-    kind, mime = ("svg", "image/svg+xml") if len(rendered.encoded["svg"]) <= _LARGEST_SVG else ("png", "image/png")
-    data = base64.b64encode(rendered.encoded[kind]).decode("ascii")
-    files = ", ".join(
-        f'<a href="plots/{quote(plot.name)}.{suffix}">{suffix.upper()}</a>' for suffix in sorted(rendered.encoded)
-    )
-    return (
-        f'<figure id="{escape(plot.name)}"><h3>{escape(plot.title)}</h3>'
-        f'<img alt="{escape(plot.title)}" src="data:{mime};base64,{data}">'
-        f"<figcaption>{escape(plot.caption)} <span class=files>({files})</span></figcaption></figure>"
-    )
-
-
-def figures(rendered: Sequence[Rendered]) -> str:
-    """The plots side by side; nothing where there are none."""
-    return f'<div class="plots">{"".join(map(_figure, rendered))}</div>' if rendered else ""
-
-
-def folded(summary: str, rendered: Sequence[Rendered]) -> str:
-    """The same behind a line that is clicked; nothing where there are none."""
-    if not rendered:
-        return ""
-    return f"<details><summary>{escape(summary)}</summary>{figures(rendered)}</details>"
-
-
-def _layers(run: Run) -> str:
-    """The main checkpoint's rows of layers.csv, rounded for reading."""
-    frame = run.tables.layers
-    shown = frame[frame["checkpoint"] == run.main_checkpoint.label]
-    metrics = [metric for metric in metrics_of(frame) if shown[metric].notna().any() or metric in run.metrics]
-    columns = ["split", "index", "layer"]
-    columns += ["stage"] if "stage" in frame and (frame["stage"] != "").any() else []
-    columns += ["pool", "scale"] if len(run.variants) > 1 else []
-    columns += ["n_samples", "n_features", "k"]
-    head = "".join(f"<th scope=col{_right(column)}>{escape(column)}</th>" for column in [*columns, *metrics])
-    rows, ends = [], intervals(run)
-    for row in shown.head(_MOST_ROWS).to_dict("records"):
-        texts = "".join(f"<td{_right(column)}>{escape(str(row[column]))}</td>" for column in columns)
-        values = "".join(
-            f'<td class="number">{_value(row, metric, run)}{interval_text(ends.get(key_of(row, metric)))}</td>'
-            for metric in metrics
-        )
-        rows.append(f"<tr>{texts}{values}</tr>")
-    told = f"Checkpoint {run.main_checkpoint.title}" if len(run.checkpoints) > 1 else "Rounded"
-    left = f" The first {_MOST_ROWS} of {len(shown)} rows." if len(shown) > _MOST_ROWS else ""
-    note = f'<p>{escape(told)}; all rows and digits are in <a href="tables/layers.csv">tables/layers.csv</a>.{left}</p>'
-    note += told_html(run, ends)
-    return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _transfer(run: Run) -> str:
-    """What the probes found on other data sets, at the main checkpoint."""
-    frame = run.tables.transfer
-    if frame is None:
-        return ""
-    shown = frame[frame["checkpoint"] == run.main_checkpoint.label]
-    rows = "".join(
-        f"<tr><td>{escape(row['dataset'])}</td><td>{escape(row['layer'])}</td>"
-        f"<td>{escape(run.term(row['metric']).short)}</td>"
-        f'<td class="number">{_accuracy(row)}</td><td class="number">{row["n_used"]}</td></tr>'
-        for row in shown.head(_MOST_ROWS).to_dict("records")
-    )
-    head = "".join(f"<th scope=col>{name}</th>" for name in ("data set", "layer", "probe", "accuracy", "test samples"))
-    note = '<p>All rows and checkpoints are in <a href="tables/metrics.csv">tables/metrics.csv</a>.</p>'
-    return f'{note}<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _accuracy(row: Mapping[Any, Any]) -> str:
-    value, error = float(row["value"]), float(row["std_error"])
-    if value != value:
-        return f'<abbr title="{escape(str(row["reason"]))}">–</abbr>'
-    return f"{value:.3f}" + ("" if error != error or error == 0 else f" ± {error:.3f}")
-
-
-def _right(column: str) -> str:
-    return "" if column in ("split", "layer", "stage", "pool") else ' class="number"'
-
-
-def _value(row: Mapping[Any, Any], metric: str, run: Run) -> str:
-    value = float(row[metric])
-    if value == value:
-        return escape(number(value, 4))
-    frame = run.tables.metrics
-    same = frame["metric"] == metric
-    for column in ("checkpoint", "split", "layer", "pool", "scale", "subset"):
-        same &= frame[column] == row[column]
-    reasons = [reason for reason in frame.loc[same, "reason"] if reason]
-    return f'<abbr title="{escape(reasons[0])}">–</abbr>' if reasons else "–"
-
-
 def _glossary(run: Run) -> str:
     known: dict[Term, list[str]] = {}
     for metric in run.metrics:
@@ -247,12 +139,6 @@ def _glossary(run: Run) -> str:
         if entry.definition
     ]
     return f"<dl>{''.join(told)}</dl>" if told else ""
-
-
-def file_list(links: Sequence[str]) -> str:
-    """Links to files, relative to the page."""
-    items = "".join(f'<li><a href="{quote(link)}">{escape(link)}</a></li>' for link in links)
-    return f'<ul class="links">{items}</ul>'
 
 
 def _details(summary: str, content: Mapping[str, Any]) -> str:

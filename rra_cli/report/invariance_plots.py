@@ -12,7 +12,8 @@ from rra_cli.report.copy_terms import COPY_TERMS
 from rra_cli.report.curves import NORMAL_95
 from rra_cli.report.layer_axis import layer_ticks, names_inches, plain, stage_bands
 from rra_cli.report.plot import Plot, parts, where
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, file_name, legend_line, line_style, shorten
 from rra_cli.report.term import Term
 

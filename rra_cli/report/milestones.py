@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.heatmaps import colour_bar, draw_map, limits, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
 from rra_cli.report.twonn_fit import chosen_layers
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rra_cli.report.layer_axis import plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
 from rra_cli.report.twonn_fit import chosen_layers
 

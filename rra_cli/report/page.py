@@ -1,10 +1,13 @@
-"""The frame of the report: layout and colours, for screen (light and dark) and print."""
+"""The page of a report: layout and colours, for screen (light and dark) and print, and its sections."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from html import escape
 from string import Template
+from urllib.parse import quote
 
-PAGE = Template("""<!doctype html>
+_PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -61,3 +64,15 @@ abbr { cursor: help; }
 $body</body>
 </html>
 """)
+
+
+def page(title: str, folder: str, sections: Iterable[tuple[str, str]]) -> str:
+    """The whole page. sections: heading and HTML of each; those without any are left out."""
+    body = "".join(f"<section><h2>{escape(head)}</h2>{content}</section>\n" for head, content in sections if content)
+    return _PAGE.substitute(title=escape(title), folder=escape(folder), body=body)
+
+
+def file_list(links: Sequence[str]) -> str:
+    """Links to files, relative to the page."""
+    items = "".join(f'<li><a href="{quote(link)}">{escape(link)}</a></li>' for link in links)
+    return f'<ul class="links">{items}</ul>'

@@ -12,7 +12,8 @@ from rra_cli.report.curves import NORMAL_95
 from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_matrix, pair_matrix
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy as np
 
 from rra_cli.report.layer_axis import plain
 from rra_cli.report.plot import Plot, parts, where
-from rra_cli.report.run import Checkpoint, Run, Variant, part_of
+from rra_cli.report.run import Run, part_of
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import COLOURS, figure, file_name, number, shorten
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rra_cli.report.run import Checkpoint, Run, Variant, part_of
+from rra_cli.report.run import Run, part_of
+from rra_cli.report.series import Checkpoint, Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,5 +63,10 @@ def band(run: Run, metrics: Sequence[str]) -> str:
     """What the bands around these metrics are: intervals where they were asked for, else standard errors."""
     if not any(run.has_intervals(metric) for metric in metrics):
         return "Bands: ±1.96 standard errors where known, which take samples for independent."
+    return f"Bands: {interval_kind(run)}."
+
+
+def interval_kind(run: Run) -> str:
+    """What the run's intervals are."""
     level = part_of(run.config, "metrics").get("interval_level", 0.95)
-    return f"Bands: {100 * level:g} % intervals over sets of such samples, from disjoint blocks of them."
+    return f"{100 * level:g} % intervals over sets of such samples, from disjoint blocks of them"

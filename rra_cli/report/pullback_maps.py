@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.report.pullback_view import View, as_grid
-from rra_cli.report.run import Checkpoint
+from rra_cli.report.series import Checkpoint
 from rra_cli.report.style import WIDTH, shorten
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.report.run import Checkpoint, Run
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint
 from rra_cli.report.style import COLOURS
 
 if TYPE_CHECKING:

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rra_cli.core import files
-from rra_cli.core.artifact import checksum
+from rra_cli.core.meta import checksum
 from rra_cli.core.progress import Progress
 from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
-from rra_cli.report.html import Rendered, report_html
+from rra_cli.report.figures import Rendered, draw_all
+from rra_cli.report.html import report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
 from rra_cli.report.run import Run
 from rra_cli.report.schema import SEARCH_TIMES, TABLES
-from rra_cli.report.style import KINDS, encode, styled
+from rra_cli.report.style import KINDS
 
 # Raised when the same tables would look different.
 VERSION = 3
@@ -62,13 +63,13 @@ def render(run_folder: Path, progress: Progress, cache: Path | None) -> list[Pat
 def _drawn(run: Run, run_folder: Path, progress: Progress, cache: Path | None) -> list[Rendered]:
     """All figures; taken from the cache where the same tables were drawn before, and put there otherwise."""
     if cache is None:
-        return _draw(run, progress)
+        return draw_all(plots(run), progress)
     drawn_with = f"{VERSION} matplotlib {importlib.metadata.version('matplotlib')} {_terms(run)} {run.alteration}"
     entry = cache / _digest(run_folder, _DRAWN, drawn_with)
     found = _read_cache(run, entry)
     if found is not None:
         return found
-    rendered = _draw(run, progress)
+    rendered = draw_all(plots(run), progress)
     contents = {f"{each.plot.name}.{kind}": data for each in rendered for kind, data in each.encoded.items()}
     for name, data in contents.items():
         files.write_bytes(entry / name, data)
@@ -96,19 +97,6 @@ def _read_cache(run: Run, entry: Path) -> list[Rendered] | None:
         return rendered
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _draw(run: Run, progress: Progress) -> list[Rendered]:
-    rendered = []
-    with styled():
-        wanted = list(plots(run))
-        for done, plot in enumerate(wanted):
-            progress(done, len(wanted), plot.title)
-            figure = plot.draw()
-            if figure is not None:
-                rendered.append(Rendered(plot, encode(figure)))
-        progress(len(wanted), len(wanted), "")
-    return rendered
 
 
 def _digest(run_folder: Path, names: Iterable[str], made_with: str) -> str:

@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term, term
-from rra_cli.report.schema import WINDOWS
+from rra_cli.report.series import Checkpoint, Series, Variant
 from rra_cli.report.tables import Tables
 
 if TYPE_CHECKING:
@@ -19,67 +18,6 @@ if TYPE_CHECKING:
 
 # More checkpoints than this are no longer lines in one plot: they get maps over epochs.
 FEW_CHECKPOINTS = 3
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One state of the network. epoch: None where nothing was trained (a user's files)."""
-
-    label: str
-    epoch: int | None
-
-    @property
-    def title(self) -> str:
-        """What a legend calls it."""
-        if self.epoch is None:
-            return self.label
-        return f"epoch {self.epoch}" if self.label.startswith("epoch_") else f"{self.label} (epoch {self.epoch})"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a layer's map was pooled before its graph. scale: side of the window (1 = none, 0 = the whole map)."""
-
-    pool: str
-    scale: int
-
-    @property
-    def title(self) -> str:
-        """What a legend calls it."""
-        if self.is_spatial:
-            return f"{self.pool} global" if self.scale == 0 else f"{self.pool} {self.scale}×{self.scale}"
-        return "unpooled" if self.pool == "none" else self.pool
-
-    @property
-    def slug(self) -> str:
-        """What a file name calls it; empty for no pooling."""
-        if self.pool == "none":
-            return ""
-        if not self.is_spatial:
-            return self.pool
-        return f"{self.pool}_global" if self.scale == 0 else f"{self.pool}{self.scale}"
-
-    @property
-    def is_spatial(self) -> bool:
-        """Whether it is a scale of maps."""
-        return self.pool in WINDOWS
-
-
-@dataclass(frozen=True)
-class Series:
-    """One metric along the layers of one checkpoint, split and pooling; arrays `(n_layers,)`, NaN for no value."""
-
-    metric: str
-    checkpoint: Checkpoint
-    split: str
-    variant: Variant
-    value: NDArray[np.float64]
-    std_error: NDArray[np.float64]
-    chance: NDArray[np.float64]
-    # Layers that were measured but have no value (a collapsed network), by position.
-    empty: tuple[int, ...]
-    # Ends of the intervals, where they were asked for.
-    interval: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +114,12 @@ class Run:
             () if self.tables.pairs is None else tuple(str(metric) for metric in self.tables.pairs["metric"].unique())
         )
 
+    @property
+    def similarities(self) -> Mapping[str, Term]:
+        """The terms of all metrics of pairs of layers: of `nnls`, where there is that table, and of the others."""
+        nnls = {} if self.tables.nnls is None else {"nnls": LAYER_SIMILARITY}
+        return {**nnls, **{metric: self.term(metric) for metric in self.pair_metrics}}
+
     def term(self, metric: str) -> Term:
         """What a column holds, by the class that the configuration names for it."""
         return term(metric, part_of(part_of(self.config, "metrics"), metric))
@@ -196,14 +140,8 @@ class Run:
 
     def series(self, metric: str, checkpoint: Checkpoint, split: str, variant: Variant) -> Series | None:
         """That metric along the layers; None where none was measured."""
-        frame = self._measured(self.tables.metrics)
-        frame = frame[
-            (frame["metric"] == metric)
-            & (frame["checkpoint"] == checkpoint.label)
-            & (frame["split"] == split)
-            & (frame["pool"] == variant.pool)
-            & (frame["scale"] == variant.scale)
-        ]
+        frame = self.rows(self.tables.metrics, checkpoint, split, variant)
+        frame = frame[frame["metric"] == metric]
         # One value a layer: the largest k where several were measured, an exact graph before an approximate one.
         frame = frame.sort_values(["k", "engine"], ascending=[False, True], kind="stable").drop_duplicates("layer")
         if frame.empty:
@@ -216,7 +154,9 @@ class Run:
 
     def rows(self, frame: pd.DataFrame, checkpoint: Checkpoint, split: str, variant: Variant) -> pd.DataFrame:
         """The rows of a table with the common columns at that checkpoint, split and pooling."""
-        frame = self._measured(frame)
+        # Without the smaller subsets that a metric over sample sizes adds: the measured set alone.
+        frame = frame[frame["subset"] == 0]
+        frame = frame[frame["n_samples"] == frame.groupby("split")["n_samples"].transform("max")]
         return frame[
             (frame["checkpoint"] == checkpoint.label)
             & (frame["split"] == split)
@@ -240,12 +180,6 @@ class Run:
                 if column in at and at[column].notna().any():
                     return float(at[column].iloc[-1])
         return float("nan")
-
-    @staticmethod
-    def _measured(frame: pd.DataFrame) -> pd.DataFrame:
-        """Without the smaller subsets that a metric over sample sizes adds: the measured set alone."""
-        frame = frame[frame["subset"] == 0]
-        return frame[frame["n_samples"] == frame.groupby("split")["n_samples"].transform("max")]
 
 
 def part_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -176,13 +176,16 @@ def _hollow(colour: str) -> dict[str, Any]:
 
 
 def _line(axes: Axes, x: Any, rows: pd.DataFrame, at: int, count: int) -> None:
-    """Values with ±1.96 standard errors."""
+    """Values with their intervals, where the run has them, elsewhere with ±1.96 standard errors."""
     style = shade(at, count)
     place, value, error = (np.asarray(column, float) for column in (x, rows["value"], rows["std_error"]))
-    axes.plot(place, value, **style.keywords(), zorder=3, gid="series")
-    axes.fill_between(
-        place, value - NORMAL_95 * error, value + NORMAL_95 * error, color=style.colour, alpha=0.18, linewidth=0
+    ends = (rows["low"].to_numpy(float), rows["high"].to_numpy(float))
+    known = np.isfinite(ends[0])
+    low, high = (
+        np.where(known, end, value + side * NORMAL_95 * error) for end, side in zip(ends, (-1, 1), strict=True)
     )
+    axes.plot(place, value, **style.keywords(), zorder=3, gid="series")
+    axes.fill_between(place, low, high, color=style.colour, alpha=0.18, linewidth=0, gid="band")
 
 
 def _marks(axes: Axes, values: pd.Series[Any]) -> None:

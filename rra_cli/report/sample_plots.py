@@ -7,7 +7,7 @@ from functools import partial
 from itertools import product
 
 from rra_cli.report.glossary import CLASS_SIMILARITY, INTRINSIC_DIMENSION
-from rra_cli.report.plot import Plot, parts, where
+from rra_cli.report.plot import Plot, interval_kind, parts, where
 from rra_cli.report.run import Run
 from rra_cli.report.sample_curves import (
     along_layers_figure,
@@ -20,7 +20,7 @@ from rra_cli.report.sample_maps import sim_by_neighbors_figure, sim_by_samples_f
 from rra_cli.report.sample_view import Place
 from rra_cli.report.style import file_name
 
-_BAND = "Bands: ±1.96 standard errors, which take samples for independent"
+_ERRORS = "±1.96 standard errors, which take samples for independent"
 _ENDS = "Hollow: k = N − 1, where every other sample is a neighbour, by definition."
 
 
@@ -39,14 +39,14 @@ def sample_plots(run: Run) -> Iterator[Plot]:
                     file_name(metric, "samples", *name),
                     f"{term.short} by the number of samples{told}",
                     f"{term.short} of nested subsets. A line that still rises or falls at its end: the value depends "
-                    f"on how many samples there are. {_band(run, metric)}",
+                    f"on how many samples there are. {_band(place, metric)}",
                     partial(by_size_figure, place, metric),
                     main,
                 )
                 yield Plot(
                     file_name(metric, "samples_layers", *name),
                     f"{term.short} along the layers by the number of samples{told}",
-                    f"The same along the layers, a line a number of samples. {_band(run, metric)}",
+                    f"The same along the layers, a line a number of samples. {_band(place, metric)}",
                     partial(along_layers_figure, place, metric),
                     main,
                 )
@@ -62,17 +62,24 @@ def sample_plots(run: Run) -> Iterator[Plot]:
                 yield Plot(
                     file_name(metric, "samples", *name),
                     f"{term.short} by the number of neighbours{told}",
-                    f"A panel a number of samples. {_ENDS} It is then the chance level (dotted). {_BAND}.",
+                    f"A panel a number of samples. {_ENDS} It is then the chance level (dotted). "
+                    f"{_band(place, metric)}",
                     partial(by_neighbors_figure, place, metric),
                     main,
                 )
         yield from _similarities(place, name, told, main)
 
 
-def _band(run: Run, metric: str) -> str:
-    """What the bands are; intervals are searched for all of the measured samples alone."""
-    asked = f"; intervals of all samples are in the plots of {run.term(metric).short} along the layers"
-    return f"{_BAND}{asked if run.has_intervals(metric) else ''}."
+def _band(place: Place, metric: str) -> str:
+    """What the bands are; intervals are searched for all of the measured samples, at the run's k alone."""
+    run, rows = place.run, place.of_metric(metric)
+    known = rows[rows["low"].notna()]
+    if known.empty:
+        asked = f"; intervals of all samples are in the plots of {run.term(metric).short} along the layers"
+        return f"Bands: {_ERRORS}{asked if run.has_intervals(metric) else ''}."
+    k = "" if run.term(metric).is_dimension else f", k = {', '.join(f'{k:,}' for k in sorted(known['k'].unique()))}"
+    at = f"N = {int(known['n_samples'].max()):,}{k}"
+    return f"Bands: at {at} {interval_kind(run)}, elsewhere {_ERRORS}."
 
 
 def _similarities(place: Place, name: tuple[str, ...], told: str, main: bool) -> Iterator[Plot]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.report.layer_axis import plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import MARKERS, LineStyle, legend_line, shorten
 
 if TYPE_CHECKING:
@@ -41,9 +42,29 @@ class Place:
         ]
 
     def of_metric(self, metric: str) -> pd.DataFrame:
-        """Rows of samples.csv of one metric."""
+        """Rows of samples.csv of one metric. low, high: ends of its interval, NaN where the run has none: intervals
+        are searched for all of the measured samples and the run's own k (`metrics.intervals`)."""
         frame = self.rows(self.run.tables.samples)
-        return frame if frame.empty else frame[frame["metric"] == metric]
+        if frame.empty:
+            return frame
+        frame = frame[frame["metric"] == metric]
+        known, none = self._intervals(metric), (float("nan"), float("nan"))
+        places = zip(frame["layer"], frame["n_samples"], frame["k"], strict=True)
+        ends = [known.get(self._cell(metric, *place), none) for place in places]
+        return frame.assign(low=[low for low, _ in ends], high=[high for _, high in ends])
+
+    def _intervals(self, metric: str) -> dict[tuple[str, int, int], tuple[float, float]]:
+        """Ends of intervals by `_cell`."""
+        table = self.run.tables.metrics
+        if "low" not in table:
+            return {}
+        frame = self.rows(table[(table["metric"] == metric) & (table["subset"] == 0) & table["low"].notna()])
+        columns = [frame[column] for column in ("layer", "n_samples", "k", "low", "high")]
+        return {self._cell(metric, *row[:3]): (float(row[3]), float(row[4])) for row in zip(*columns, strict=True)}
+
+    def _cell(self, metric: str, layer: str, n_samples: int, k: int) -> tuple[str, int, int]:
+        """Layer, N and k; the intrinsic dimension reads two neighbours, whatever the run's k is."""
+        return str(layer), int(n_samples), 0 if self.run.term(metric).is_dimension else int(k)
 
     def layers(self, frame: pd.DataFrame) -> list[str]:
         """The layers that have rows, in the network's order."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.heatmaps import across_matrix, annotate, colour_bar, draw_map, nnls_map, nnls_matrix
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_lines, stage_runs
-from rra_cli.report.run import Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Variant
 from rra_cli.report.style import WIDTH, figure
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from rra_cli.report.curves import draw_series
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.heatmaps import across_matrix
 from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
-from rra_cli.report.run import Run, Series, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Series, Variant
 from rra_cli.report.style import COLOURS, MARKERS, LineStyle, figure, legend_line
 
 if TYPE_CHECKING:

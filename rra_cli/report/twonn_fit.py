@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rra_cli.report.glossary import INTRINSIC_DIMENSION
 from rra_cli.report.layer_axis import plain
-from rra_cli.report.run import Checkpoint, Run, Variant
+from rra_cli.report.run import Run
+from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import COLOURS, figure, number, shorten
 
 if TYPE_CHECKING:

@@ -37,17 +37,17 @@ def training(stage: TrainStage) -> Cost:
     Accumulated batches cost what they cost alone; several processes share them.
     """
     if not stage.method.trains:
-        return Cost(seconds=1.0, disk_bytes=stage.weight_bytes)
+        return Cost(seconds=1.0, disk_bytes=stage.fresh.weight_bytes)
     dataset, method = stage.images.dataset, stage.method
     n_train = dataset.train_size or dataset.sizes["train"]
     pixels = _input_bytes(stage) * PIXEL_SECONDS
-    step = n_train * (stage.step_flops / TRAINING_FLOPS + method.n_views * pixels)
+    step = n_train * (stage.fresh.step_flops / TRAINING_FLOPS + method.n_views * pixels)
     step += n_train / method.batch_size * STEP_SECONDS
-    look = stage.forward_flops / FORWARD_FLOPS + pixels
+    look = stage.fresh.forward_flops / FORWARD_FLOPS + pixels
     return Cost(
         seconds=method.epochs * step / method.ranks + _n_looked_at(stage, n_train) * look,
-        memory_bytes=6 * stage.weight_bytes + n_train * _input_bytes(stage),
-        disk_bytes=(len(stage.entries) + 3) * stage.weight_bytes,
+        memory_bytes=6 * stage.fresh.weight_bytes + n_train * _input_bytes(stage),
+        disk_bytes=(len(stage.entries) + 3) * stage.fresh.weight_bytes,
     )
 
 
@@ -57,7 +57,7 @@ def capture(stage: LayerCapture) -> Cost:
     A projection is in float64, at about half of the forward pass's rate.
     """
     network = stage.capture_pass.training
-    flops = 0 if network is None else network.forward_flops / len(stage.capture_pass.layers)
+    flops = 0 if network is None else network.fresh.forward_flops / len(stage.capture_pass.layers)
     flops += 2 * 2.0 * stage.width * stage.n_features if stage.is_projected else 0
     seconds = stage.point.n_samples * flops / FORWARD_FLOPS + stage.n_bytes / DISK_BYTES
     batch = stage.capture_pass.batch_size * stage.width * 4
@@ -102,12 +102,13 @@ def comparing(pairs: float, n: int, k: int) -> float:
 def forward_flops(module: nn.Module, input_shape: Sequence[int]) -> float:
     """Operations of one sample's forward pass, counted on the architecture itself (a multiply-add is two)."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from rra_cli.stages.operations import Operations
 
     module.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with Operations() as counter, torch.no_grad():
         module(torch.zeros(1, *input_shape))
-    return float(counter.get_total_flops())
+    return float(counter.total)
 
 
 def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int], n_views: int) -> float:
@@ -116,15 +117,16 @@ def step_flops(encoder: Encoder, objective: Objective, input_shape: Sequence[int
     Counted on a batch of four, so what grows with the square of a batch (similarities of all pairs) is left out.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from rra_cli.stages.operations import Operations
 
     n = 4
     images = torch.linspace(0, 1, n * prod(input_shape)).view(n, *input_shape)
     batch = Batch((images,) * n_views, torch.tensor([0, 0, 1, 1]), torch.arange(n))
     encoder.module.train()
-    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+    with torch.random.fork_rng(devices=[]), Operations() as counter:
         objective.train().loss(encoder.module, batch)[0].backward()
-    return float(counter.get_total_flops()) / n
+    return float(counter.total) / n
 
 
 def _n_looked_at(stage: TrainStage, n_train: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rra_cli.activations.pooling import Pooling
 from rra_cli.core import numba_threads
-from rra_cli.neighbors.auto import AutoEngine, engine_for, explain
+from rra_cli.neighbors.auto import engine_for
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.stages.graph import GraphStage
@@ -36,11 +36,3 @@ def reserve_threads(stages: Sequence[Stage]) -> None:
     engines = [stage.engine for stage in stages if isinstance(stage, GraphStage)]
     for n_jobs in {engine.n_jobs for engine in engines if isinstance(engine, PynndescentEngine)}:
         numba_threads.reserve(n_jobs)
-
-
-def engine_notes(engine: Engine, graphs: Sequence[GraphStage]) -> list[str]:
-    """What was chosen for an experiment's graphs and why, where the choice was left to `neighbors=auto`."""
-    if not isinstance(engine, AutoEngine):
-        return []
-    units = {graph.unit: graph for graph in graphs}.values()
-    return explain(engine, [(graph.point.n_samples, graph.source.n_features, graph.k) for graph in units])

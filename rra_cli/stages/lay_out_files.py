@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.errors import UserError
-from rra_cli.stages.engines import LayerEngines, engine_notes
+from rra_cli.stages.engines import LayerEngines
 from rra_cli.stages.files import FileSource, UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.keys import graph_k, graph_spec, neighbors_of
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import Labelling
+from rra_cli.stages.measurements import add_metrics, note_no_probes
+from rra_cli.stages.notes import engine_notes, preprocessing_notes
 from rra_cli.stages.picture_study import add_pictures
 from rra_cli.stages.point import Checkpoint, Point
-from rra_cli.stages.preprocessing import preprocessing_notes
 from rra_cli.stages.sample_study import add_sample_study
 from rra_cli.stages.shards import check_shards
 from rra_cli.stages.uncertainty import add_uncertainty
@@ -73,11 +74,11 @@ def lay_out_files(experiment: Experiment, read_only: bool) -> Layout:
             )
             graphs.append(GraphStage(point, source, None, engine, engines.k, start))
             engines.add(graphs[-1])
-    layout.measure(graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
+    add_metrics(layout, graphs, k, Labelling(files.labels_identity, files.labels) if files.has_labels else None)
     add_sample_study(layout)
     add_pictures(layout)
     add_uncertainty(layout)
-    layout.without_probes("a probe needs a training and a test split, and a folder of activations is one split")
+    note_no_probes(layout, "a probe needs a training and a test split, and a folder of activations is one split")
     layout.notes += engine_notes(experiment.neighbors, layout.graphs)
     layout.notes += preprocessing_notes(layout.graphs)
     return layout

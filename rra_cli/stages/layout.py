@@ -6,31 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rra_cli.config.experiment import Experiment
-from rra_cli.core.fields import identity_of
 from rra_cli.core.progress import Reporter
 from rra_cli.core.store import Store
-from rra_cli.data.dataset import Split
-from rra_cli.errors import UserError
-from rra_cli.metrics.label_overlap import LabelOverlap
-from rra_cli.metrics.layer_similarity import NNLS
-from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric, TransferMetric
-from rra_cli.neighbors.engine import ShardedEngine
-from rra_cli.stages.across_scales import AcrossScales, across_scales
+from rra_cli.stages.across_scales import AcrossScales
 from rra_cli.stages.capture import LayerCapture
-from rra_cli.stages.compare import Compared, check_comparison, compare
+from rra_cli.stages.compare import Compared
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.images import Images
-from rra_cli.stages.labellings import labelling_of
-from rra_cli.stages.measure import NO_LABELS, Labelling, LayerMeasure, Measurement, PairMeasure
-from rra_cli.stages.point import Checkpoint, Point
+from rra_cli.stages.measure import Labelling, LayerMeasure, Measurement, PairMeasure
+from rra_cli.stages.point import Point
 from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.study import Study, Target
-from rra_cli.stages.to_last import ToLast, compared
+from rra_cli.stages.to_last import ToLast
 from rra_cli.stages.train import TrainStage
 from rra_cli.stages.transfer import TransferMeasure
-from rra_cli.stages.view import LayerView
 
 
 @dataclass(frozen=True)
@@ -152,116 +143,14 @@ class Layout:
             found |= {f"{name}/{file}": checksum for file, checksum in images.checksums().items()}
         return found
 
-    def measure(self, graphs: Sequence[GraphStage], k: int, labelling: Labelling | None) -> None:
-        """Adds the graphs of one checkpoint and split with all their metrics.
-
-        Metrics that need labels are left out, with a note, where there are none (labelling is None).
-        """
-        self.graphs.extend(graphs)
-        engine = self.experiment.neighbors
-        if isinstance(engine, ShardedEngine) and engine.shard is not None:
-            self.shards.extend(ShardStage(graph, engine.shard) for graph in graphs)
-        comparison = self.experiment.compare
-        if comparison.engines:
-            check_comparison(comparison, engine, [graph.point.layer for graph in graphs])
-        before = len(self.layers), len(self.pairs)
-        poolings = dict.fromkeys(graph.point.pooling for graph in graphs)
-        by_pooling = [[graph for graph in graphs if graph.point.pooling == pooling] for pooling in poolings]
-        keep = self.experiment.metrics.per_sample
-        for key, metric in self.experiment.metrics.metrics.items():
-            if isinstance(metric, TransferMetric):
-                continue  # of both splits: `probe`
-            labels = labelling
-            if isinstance(metric, LabelOverlap):
-                labels = labelling_of(key, metric, self.data, graphs[0].point.split, labelling)
-                self.labellings += [] if labels is None or labels is labelling else [labels]
-            if "labels" in metric.inputs and labels is None:
-                self.notes.append(f"{key} is left out: there are no labels (labels.npy)")
-            elif isinstance(metric, LayerMetric):
-                # What reads activations is measured layer by layer, so that layer 0 is read once for all checkpoints;
-                # the rest by pooling, so that a run with more of them finds what there is.
-                rows = [[graph] for graph in graphs] if "activations" in metric.inputs else by_pooling
-                self.layers += [LayerMeasure(key, metric, row, k, labels or NO_LABELS, keep) for row in rows]
-            elif isinstance(metric, LayerPairMetric):
-                same = [pair.key for pair in self.pairs if pair.key != key and _equal(pair.metric, metric)]
-                if same:
-                    raise UserError(
-                        f"metrics.{key} measures the same as metrics.{same[0]}: {metric.name} with equal settings",
-                        f"leave metrics.{key} out, or give it other settings",
-                    )
-                self.pairs += [PairMeasure(key, metric, row, k, keep) for row in by_pooling]
-                if isinstance(metric, NNLS):
-                    self.across += across_scales(key, metric, graphs, k)
-        measures: list[LayerMeasure | PairMeasure] = [*self.layers[before[0] :], *self.pairs[before[1] :]]
-        self._read_by(measures)
-        measures = [measure for measure in measures if "activations" not in measure.metric.inputs]
-        self.compared += compare(comparison, graphs, measures, k)
-
-    def probe(
-        self,
-        train: Sequence[LayerView],
-        test: Sequence[LayerView],
-        labellings: tuple[Labelling, Labelling],
-        n_classes: int,
-    ) -> None:
-        """Adds all probes of the same layers of both splits at one checkpoint, a layer's one after the other."""
-        keep, dataset, n_train = self.experiment.metrics.per_sample, train[0].point.dataset, train[0].point.n_samples
-        found, of = [], f" of transfer.{dataset}" if dataset else ""
-        for key, metric in self.experiment.metrics.metrics.items():
-            if not isinstance(metric, TransferMetric):
-                continue
-            if metric.n_train > n_train:
-                raise UserError(
-                    f"metrics.{key} needs {metric.n_train:,} training samples, but only {n_train:,} are measured{of}",
-                    f"use a smaller metrics.{key}.k, or a larger {f'transfer.{dataset}' if dataset else 'dataset'}"
-                    ".n_samples",
-                )
-            if metric.n_train > max(1, n_train // n_classes):
-                note = (
-                    f"{key} asks {metric.n_train:,} neighbours{of}, where a class has {n_train / n_classes:.0f} "
-                    f"training samples on average: the others lie in other classes; see metrics.{key}.k"
-                )
-                self.notes += [] if note in self.notes else [note]
-        for one, other in zip(train, test, strict=True):
-            for key, metric in self.experiment.metrics.metrics.items():
-                if isinstance(metric, TransferMetric):
-                    found.append(TransferMeasure(key, metric, one, other, labellings, n_classes, keep))
-        self._read_by(found)
-        self.probes += found
-
-    def without_probes(self, why: str) -> None:
-        """Notes that probes are left out."""
-        for key, metric in self.experiment.metrics.metrics.items():
-            if isinstance(metric, TransferMetric):
-                self.notes.append(f"{key} is left out: {why}")
-
-    def compare_with_last(self) -> None:
-        """Adds the similarity of every layer to itself at the last and the next checkpoint, where there are several."""
-        checkpoints = list(dict.fromkeys(graph.point.checkpoint for graph in self.graphs))
-        here: dict[tuple[Checkpoint, Split], list[GraphStage]] = {}
-        for graph in self.graphs:
-            here.setdefault((graph.point.checkpoint, graph.point.split), []).append(graph)
-        for key, metric in self.experiment.metrics.metrics.items():
-            # Activations of an earlier checkpoint may be gone when the last one is measured.
-            if isinstance(metric, LayerPairMetric) and "activations" not in metric.inputs:
-                for earlier, later in compared(checkpoints):
-                    for split in dict.fromkeys(split for _, split in here):
-                        one, other = here[earlier, split], here[later, split]
-                        self.to_last.append(ToLast(key, metric, one, other, one[0].point.k))
-
     def add(self, study: Study) -> None:
         """Adds a study of the layers that were added before."""
         self.studies.append(study)
-        self._read_by(study.stages)
+        self.read_by(study.stages)
 
-    def _read_by(self, stages: Sequence[Stage]) -> None:
+    def read_by(self, stages: Sequence[Stage]) -> None:
         """Tells the captures who reads them."""
         for stage in stages:
             for need in stage.needs:
                 if isinstance(need, LayerCapture):
                     need.readers.append(stage)
-
-
-def _equal(one: Metric, other: Metric) -> bool:
-    """Whether two metrics give the same results."""
-    return identity_of(one) == identity_of(other)

@@ -1,23 +1,17 @@
-"""Activations on their way into a search: projected when captured, preprocessed when opened; what of it is refused."""
+"""Activations on their way into a search, preprocessed when they are opened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from rra_cli.errors import UserError
-from rra_cli.neighbors.graph import InputError
 from rra_cli.neighbors.preprocess import Preprocess, preprocessed
-from rra_cli.neighbors.transforms.whitening import DegenerateError, check_size
+from rra_cli.neighbors.transforms.whitening import DegenerateError
 from rra_cli.stages.stage import Context
-
-if TYPE_CHECKING:
-    from rra_cli.stages.capture import LayerCapture
-    from rra_cli.stages.graph import GraphStage
 
 
 @contextmanager
@@ -41,39 +35,3 @@ def searchable(
             except DegenerateError as error:
                 reason = error.message
         yield rows, reason
-
-
-def preprocessing_notes(graphs: Sequence[GraphStage]) -> list[str]:
-    """What a person should know of layers that are to be whitened, before anything is built.
-
-    Raises `UserError` where one is too large for that.
-    """
-    few: dict[str, None] = {}
-    for graph in graphs:
-        if graph.engine.preprocess == "whitening":
-            n, features = graph.point.n_samples, graph.source.n_features
-            try:
-                check_size(n, features)
-            except InputError as error:
-                raise UserError(f"layer {graph.point.layer!r}: {error.message}", error.hint) from None
-            if features >= n - 1:
-                few[graph.point.layer] = None
-    if not few:
-        return []
-    return [
-        f"whitening leaves no neighbourhoods in layers with as many independent features as samples, which these may "
-        f"have: {', '.join(few)}; they then get no values"
-    ]
-
-
-def projection_notes(captures: Sequence[LayerCapture]) -> list[str]:
-    """Which layers are projected, for a person who reads their numbers."""
-    layers = {capture.point.layer: capture for capture in captures}
-    projected = [capture for capture in layers.values() if capture.is_projected]
-    if not projected:
-        return []
-    largest = max(projected, key=lambda capture: capture.width)
-    return [
-        f"{len(projected)} of {len(layers)} layers are projected to {largest.n_features:,} dimensions "
-        f"(the largest has {largest.width:,} features), which changes what is measured: see docs/neighbors.md"
-    ]

@@ -21,7 +21,7 @@ from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.pullback_blocks import by_blocks, common_directions
 from rra_cli.stages.pullback_costs import pullback_cost
-from rra_cli.stages.pullback_notes import tell
+from rra_cli.stages.pullback_notes import naming, tell
 from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
@@ -118,7 +118,7 @@ class PullbackStage(ResultStage):
         from rra_cli.stages.pullback_predictions import predictions
 
         encoder = self.training.load(context.store, self.checkpoint)
-        with context.reporter.task(self.title) as progress, ieee_float32():
+        with context.reporter.task(self.title) as progress, ieee_float32(), naming(self.key):
             maps = self.maps(encoder, context.device)
             trained = None if self.training.n_outputs else self.images.trained
             predicted = predictions(self.place, maps.module, context.device, trained, self.metric.probe_samples)

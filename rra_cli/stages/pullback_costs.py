@@ -27,7 +27,7 @@ def pullback_cost(stage: PullbackStage) -> Cost:
     """
     metric, shape = stage.metric, stage.images.dataset.input_shape
     n, d = metric.n_points + metric.more_points, prod(shape)
-    encoder = stage.training.fresh_encoder()
+    encoder = stage.training.fresh.encoder()
     maps = stage.maps(encoder)
     seconds, memory = n * CALL, 0
     for layer in maps.maps:
@@ -40,7 +40,7 @@ def pullback_cost(stage: PullbackStage) -> Cost:
             seconds += metric.n_points * SECOND_ORDER * flops / costs.FORWARD_FLOPS + metric.n_points * CALL
         memory = max(memory, smallest_memory(layer, d))
     if not stage.training.n_outputs:
-        seconds += (metric.probe_samples or 0) * stage.training.forward_flops / costs.FORWARD_FLOPS + 5.0
+        seconds += (metric.probe_samples or 0) * stage.training.fresh.forward_flops / costs.FORWARD_FLOPS + 5.0
     classes = len(stage.images.dataset.class_names)
     disk = 8 * n * (classes + 5 * len(maps.maps))
     return Cost(seconds=seconds, memory_bytes=memory + _BLOCKS, disk_bytes=disk)
@@ -55,8 +55,9 @@ def smallest_memory(layer: LayerMap, d: int) -> int:
 def forward_flops(maps: LayerMaps, input_shape: tuple[int, int, int]) -> float:
     """Operations of one point's forward pass up to the last of the layers."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    from rra_cli.stages.operations import Operations
+
+    with Operations() as counter, torch.no_grad():
         maps(torch.zeros(1, *input_shape, dtype=maps.dtype))
-    return float(counter.get_total_flops())
+    return float(counter.total)

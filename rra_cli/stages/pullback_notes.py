@@ -1,13 +1,27 @@
-"""What a run says of volumes as they are measured: points without one, and directions that rounding decides."""
+"""What a run says of volumes: points without one, directions that rounding decides, and which metric has a fault."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rra_cli.core.progress import Reporter
+from rra_cli.errors import UserError
 from rra_cli.metrics.pullback import Pullback
 from rra_cli.stages.pullback_blocks import by_rounding
 from rra_cli.stages.results import Measured
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """A user's fault within it begins with the key of the metric that it is one of: a run may have several."""
+    own = f"metrics.{key}"
+    try:
+        yield
+    except UserError as fault:
+        if fault.message.startswith(own):
+            raise
+        raise UserError(f"{own}: {fault.message}", fault.hint) from fault
 
 
 def tell(reporter: Reporter, title: str, layers: Sequence[Measured], metric: Pullback) -> None:

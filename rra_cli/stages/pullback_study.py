@@ -13,6 +13,7 @@ from rra_cli.metrics.pullback import Pullback
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.pullback import PullbackStage
+from rra_cli.stages.pullback_notes import naming
 from rra_cli.stages.pullback_tables import pullback_tables
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.study import Study, Target
@@ -42,7 +43,8 @@ class PullbackStudy(Study):
     def check(self) -> None:
         """Draws the anchors: whether there are enough samples, and whether these span lines and planes."""
         for stage in {stage.key: stage for stage in self.measured}.values():
-            assert len(stage.place)
+            with naming(stage.key):
+                assert len(stage.place)
 
     def tables(self, store: Store, common: Callable[[Point], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         return pullback_tables(self.measured, store)
@@ -88,8 +90,9 @@ def check(key: str, stage: PullbackStage, encoder: Encoder) -> None:
         raise UserError(
             f"metrics.{key}.at is plane, but {dataset.name} is a plane itself", f"use metrics.{key}.at=grid"
         )
-    class_codes(metric.classes, dataset.class_names)
-    stage.maps(encoder)
+    with naming(key):
+        class_codes(metric.classes, dataset.class_names)
+        stage.maps(encoder)
 
 
 def chosen_layers(key: str, metric: Pullback, encoder: Encoder, input_shape: tuple[int, int, int]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.data.dataset import Split
-from rra_cli.data.subset import nested_order
+from rra_cli.data.subset import measured_ids, nested_order
 from rra_cli.metrics.sample_grid import Setting, Step, settings_at
 from rra_cli.stages.files import UserFiles
 from rra_cli.stages.images import Images
@@ -56,6 +56,9 @@ def _order(data: Images | UserFiles, split: Split) -> NDArray[np.int64]:
     dataset = data.dataset
     asked, seed, balanced = dataset.requested_samples(split), dataset.subset_seed, dataset.balanced
     if isinstance(data, UserFiles):  # whose split is only a name: see `UserFiles.rows`
-        return nested_order(data.folder.labels, asked, seed, balanced, "test", size=data.folder.n_samples)
-    labels = (data.trained if split == "train" else data.test).labels
-    return nested_order(labels, asked, seed, balanced, split)
+        files = data.folder
+        drawn = measured_ids(files.labels, asked, seed, balanced, "test", size=files.n_samples, as_drawn=True)
+    else:
+        labels = (data.trained if split == "train" else data.test).labels
+        drawn = measured_ids(labels, asked, seed, balanced, split, as_drawn=True)
+    return nested_order(drawn)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from rra_cli.core.artifact import Artifact, ArtifactGoneError
 from rra_cli.core.fields import identity_of
-from rra_cli.core.reproducibility import derive_seed
 from rra_cli.core.signals import deferred
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.data.augment import Augment, NoAugment
 from rra_cli.errors import UserError
-from rra_cli.methods.method import Method, Objective
+from rra_cli.methods.method import Method
 from rra_cli.models.encoder import Encoder
 from rra_cli.models.headed import Headed
 from rra_cli.models.model import Model
 from rra_cli.stages import costs
+from rra_cli.stages.fresh_network import FreshNetwork
 from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.ranks import call, loss_explained
@@ -27,8 +27,6 @@ from rra_cli.stages.stage import Context, Cost, Stage
 from rra_cli.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from rra_cli.training.loop import TrainingJob
 
 VERSION = 2
@@ -129,6 +127,11 @@ class TrainStage(Stage):
     def done(self, store: Store) -> bool:
         return all(store.find(self.spec, entry) for entry in self.entries)
 
+    @cached_property
+    def fresh(self) -> FreshNetwork:
+        """The network as its training begins."""
+        return FreshNetwork(self.model, self.method, self.seed, self.images, self.n_outputs)
+
     def job(self) -> TrainingJob:
         """What is trained, with its data."""
         from rra_cli.training.loop import TrainingJob
@@ -180,24 +183,6 @@ class TrainStage(Stage):
     def cost(self) -> Cost:
         return costs.training(self)
 
-    @cached_property
-    def forward_flops(self) -> float:
-        """Operations of one sample's forward pass."""
-        return costs.forward_flops(self.fresh_encoder().module, self.images.dataset.input_shape)
-
-    @cached_property
-    def step_flops(self) -> float:
-        """Operations of one sample in a training step."""
-        encoder, objective = self._fresh(heads=True)
-        assert objective is not None
-        return costs.step_flops(encoder, objective, self.images.dataset.input_shape, self.method.n_views)
-
-    @cached_property
-    def weight_bytes(self) -> int:
-        """Bytes of one checkpoint."""
-        modules = (self.fresh_encoder().module, *self.fresh_heads().values())
-        return sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
-
     def artifacts(self, store: Store) -> list[Artifact]:
         found = [store.find(self.spec, entry) for entry in self.entries]
         return [artifact for artifact in found if artifact is not None]
@@ -207,29 +192,6 @@ class TrainStage(Stage):
         artifact = store.find(self.spec, HISTORY)
         assert artifact is not None, "the training was ensured before its history is read"
         return artifact.read_bytes("training.jsonl")
-
-    def fresh_encoder(self) -> Encoder:
-        """The architecture with its initial weights."""
-        return self._fresh()[0]
-
-    def fresh_heads(self) -> dict[str, nn.Module]:
-        """The method's heads (projector, predictor) with their initial weights, in the order in which they run."""
-        if not self.method.trains:
-            return {}
-        _, objective = self._fresh(heads=True)
-        assert objective is not None
-        return {name: getattr(objective, name) for name in objective.heads}
-
-    def _fresh(self, heads: bool = False) -> tuple[Encoder, Objective | None]:
-        """As the training begins: the encoder's weights are drawn first, then the objective's."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "init"))
-            encoder = self.model.build(self.images.dataset.input_shape, self.n_outputs)
-            if not heads:
-                return encoder, None
-            return encoder, self.method.objective(encoder, len(self.images.dataset.class_names))
 
     def look_at(self, store: Store, checkpoint: Checkpoint) -> None:
         """Compares every byte of that checkpoint, if it is there; a damaged one counts as missing from then on."""
@@ -261,7 +223,7 @@ class TrainStage(Stage):
 
         from rra_cli.training.checkpoint import read_tensors
 
-        heads, path = self.fresh_heads(), self._kept(store, checkpoint).file("heads.pt")
+        heads, path = self.fresh.heads(), self._kept(store, checkpoint).file("heads.pt")
         try:
             torch.nn.ModuleDict(heads).load_state_dict(read_tensors(path))
         except Exception as error:

@@ -13,8 +13,8 @@ from rra_cli.data.augment import Augment
 from rra_cli.data.dataset import Samples
 from rra_cli.methods.method import Method, Objective
 from rra_cli.models.model import Model
-from rra_cli.training.checkpoint import Training
 from rra_cli.training.optimizer import Optimizer
+from rra_cli.training.state import Training
 
 
 @dataclass(frozen=True, eq=False)

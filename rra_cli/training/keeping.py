@@ -14,10 +14,11 @@ from rra_cli.core import files
 from rra_cli.core.progress import Progress
 from rra_cli.core.signals import Asked, Interrupted
 from rra_cli.errors import UserError
-from rra_cli.training.checkpoint import Training, Weights, forget_resume, heads_of, weights_of, write_checkpoint
+from rra_cli.training.checkpoint import Weights, heads_of, weights_of, write_checkpoint
 from rra_cli.training.job import TrainingJob
 from rra_cli.training.ranks import Ranks
 from rra_cli.training.running import NotFiniteError
+from rra_cli.training.state import Training, forget_resume
 
 BEST, HISTORY = "best", "history"
 HISTORY_FILE = "training.jsonl"

@@ -12,9 +12,9 @@ from rra_cli.core.reproducibility import derive_seed
 from rra_cli.methods.method import Method
 from rra_cli.training import figures
 from rra_cli.training.batches import Resident
-from rra_cli.training.checkpoint import Training
 from rra_cli.training.job import TrainingJob
 from rra_cli.training.keeping import check_finite, diverged, finite_means
+from rra_cli.training.state import Training
 
 # The least distance in epochs between looks at the training samples without augmentation that nobody asked for.
 CLEAN_EVERY = 4

@@ -16,13 +16,13 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.core.reproducibility import derive_seed
 from rra_cli.core.signals import Asked, never
 from rra_cli.training.batches import Resident, draw_batch, epoch_order, epoch_steps
-from rra_cli.training.checkpoint import resume, share
 from rra_cli.training.collapse import new_warnings
 from rra_cli.training.determinism import deterministic
 from rra_cli.training.job import TrainingJob, begin, compiled
 from rra_cli.training.keeping import BEST, HISTORY, Keeper
 from rra_cli.training.lines import Observer
 from rra_cli.training.ranks import Ranks
+from rra_cli.training.state import resume, share
 
 __all__ = ["TrainingJob", "run_training"]
 

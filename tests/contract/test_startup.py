@@ -98,6 +98,7 @@ LAYERS = [
     {"stages", "comparison"},
     {"pipeline"},
     {"console"},
+    {"reporters"},
     {"slurm"},
     {"cli"},
     {"__main__"},

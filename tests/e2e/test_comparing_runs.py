@@ -85,7 +85,7 @@ def compared(outputs: Path) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without plots, for tests about tables."""
-    monkeypatch.setattr("rra_cli.report.compare_rendering._draw", lambda view, progress: [])
+    monkeypatch.setattr("rra_cli.report.compare_rendering.draw_all", lambda plots, progress: [])
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:

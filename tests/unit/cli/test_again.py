@@ -12,7 +12,7 @@ from command import Command, FakePipeline
 
 from rra_cli.core import sweepdir
 from rra_cli.core.provenance import changes_since, command_line
-from rra_cli.core.rundir import read_config
+from rra_cli.core.runfiles import read_config
 
 
 def first_run(rra: Command, folder: Path, *overrides: str) -> Path:

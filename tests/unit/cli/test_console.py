@@ -12,7 +12,7 @@ import pytest
 from command import write_layers
 from rich.console import Console
 
-from rra_cli import console
+from rra_cli import console, reporters
 from rra_cli.cli.summary import PIPE_WIDTH, show_summary, summary_tables
 from rra_cli.errors import ConfigError, UserError
 
@@ -35,17 +35,17 @@ class Terminal(io.StringIO):
     ],
 )
 def test_the_reporter_fits_to_who_watches(
-    mode: console.Mode, stream: type[io.StringIO], kind: str, monkeypatch: pytest.MonkeyPatch
+    mode: reporters.Mode, stream: type[io.StringIO], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    assert type(console.make_reporter(mode)).__name__ == kind
+    assert type(reporters.make_reporter(mode)).__name__ == kind
 
 
 @pytest.mark.parametrize("mode", ["bars", "lines", "none"])
 def test_every_reporter_writes_the_log(
-    mode: console.Mode, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    mode: reporters.Mode, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reporter = console.make_reporter(mode)
+    reporter = reporters.make_reporter(mode)
     with caplog.at_level(logging.INFO, "rra_cli"):
         with reporter.task("train [red]x[/red]") as progress:
             progress(0, 10, "")
@@ -74,15 +74,15 @@ def test_every_reporter_writes_the_log(
 @pytest.mark.parametrize("mode", ["lines", "bars"])
 def test_a_warning_is_shown_once_where_no_log_is_open(mode: str) -> None:
     """In a process of its own: Python shows by itself what is logged where nobody listens."""
-    code = f"from rra_cli.console import make_reporter; make_reporter({mode!r}).warn('it is damaged')"
+    code = f"from rra_cli.reporters import make_reporter; make_reporter({mode!r}).warn('it is damaged')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.count("it is damaged") == 1
 
 
 def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    monkeypatch.setattr("rra_cli.console.time.monotonic", lambda: now)
-    with console.make_reporter("lines").task("train") as progress:
+    monkeypatch.setattr("rra_cli.reporters.time.monotonic", lambda: now)
+    with reporters.make_reporter("lines").task("train") as progress:
         for done in range(1, 101):
             now = float(done)
             progress(done, 100, f"loss {1 / done:.2f}")
@@ -98,8 +98,8 @@ def test_the_time_left_of_a_resumed_task_does_not_count_what_was_done_before(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("rra_cli.console.time.monotonic", lambda: now)
-    with console.make_reporter("lines").task("train") as progress:
+    monkeypatch.setattr("rra_cli.reporters.time.monotonic", lambda: now)
+    with reporters.make_reporter("lines").task("train") as progress:
         progress(900, 1000, "")
         now = 40.0
         progress(940, 1000, "")
@@ -108,13 +108,13 @@ def test_the_time_left_of_a_resumed_task_does_not_count_what_was_done_before(
 
 @pytest.mark.parametrize("mode", ["bars", "lines"])
 def test_a_short_task_within_another_is_not_worth_a_line(
-    mode: console.Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mode: reporters.Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reporter = console.make_reporter(mode)
+    reporter = reporters.make_reporter(mode)
     with reporter.task("graphs"):
         with reporter.task("short"):
             pass
-        monkeypatch.setattr(console, "SHORT_SECONDS", 0.0)
+        monkeypatch.setattr(reporters, "SHORT_SECONDS", 0.0)
         with reporter.task("long"):
             pass
     err = capsys.readouterr().err
@@ -126,16 +126,16 @@ def test_a_task_that_takes_its_time_announces_itself(
 ) -> None:
     import time
 
-    monkeypatch.setattr(console, "SHORT_SECONDS", 0.01)
-    with console.make_reporter("lines").task("graph"):
+    monkeypatch.setattr(reporters, "SHORT_SECONDS", 0.01)
+    with reporters.make_reporter("lines").task("graph"):
         time.sleep(0.2)
     assert capsys.readouterr().err.splitlines()[0] == "graph ..."
 
 
 def test_bars_show_remaining_time_and_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    monkeypatch.setattr(console, "stderr", lambda: Console(file=stream, force_terminal=True, width=120))
-    reporter = console.make_reporter("bars")
+    monkeypatch.setattr(reporters, "stderr", lambda: Console(file=stream, force_terminal=True, width=120))
+    reporter = reporters.make_reporter("bars")
     with reporter.task("outer") as outer, reporter.task("inner") as inner:
         outer(1, 4, "loss 0.412")
         inner(1, 2, "")
@@ -157,7 +157,7 @@ def test_bars_show_remaining_time_and_the_figure(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_clock(seconds: float, text: str) -> None:
-    assert console.clock(seconds) == text
+    assert reporters.clock(seconds) == text
 
 
 def test_an_error_is_one_message_with_its_hint_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:

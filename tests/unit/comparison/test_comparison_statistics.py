@@ -85,6 +85,15 @@ def test_the_order_of_seeds_within_a_group_does_not_unpair_them() -> None:
     assert difference(one, other) == difference(dict(sorted(one.items())), dict(sorted(other.items())))
 
 
+def test_runs_without_seeds_are_not_paired() -> None:
+    """A user's files have no seed: that two have none makes them no pair."""
+    assert not difference({None: 1.0}, {None: 2.0}).paired
+    assert difference({0: 1.0}, {0: 2.0}).paired, "the control"
+    within = np.array([[np.nan, 0.4], [0.4, np.nan]])[..., None]
+    of = {seeds: [PairSet(within, group, group, seeds, seeds) for group in (0, 1)] for seeds in ((None, None), (0, 1))}
+    assert [summarise_pairs(*sets)[1] for sets in of.values()] == [False, True]
+
+
 def test_equal_groups_differ_by_nothing_and_constant_ones_without_doubt() -> None:
     same = {0: 1.0, 1: 1.0, 2: 1.0}
     assert difference(same, same).p == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def test_over_layers_and_epochs_the_points_are_means_over_seeds_and_said_to_foll
     assert over["n"] == 4
     assert over["r"] == pytest.approx(np.corrcoef(epochs, (epochs + 1.0) ** 2)[0, 1], abs=1e-12)
     assert "follow each other: p is too small" in over["note"]
-    assert over["n_effective"] <= 4
+    a, b = 2 / 14, 45.25 / 769  # lag-1 autocorrelations of 0, 1, 2, 5 and of 1, 4, 9, 36
+    assert over["n_effective"] == pytest.approx(4 * (1 - a * b) / (1 + a * b))
     (later,) = rows(found, "epochs>0", layer="conv")
     assert later["n"] == 3
 
@@ -96,6 +98,34 @@ def test_the_initialisation_can_make_a_correlation_alone() -> None:
     (over,), (later,) = rows(found, "epochs", layer="gap"), rows(found, "epochs>0", layer="gap")
     assert over["r"] > 0.95
     assert abs(later["r"]) < 0.6
+
+
+def test_a_choice_among_the_epochs_a_subset_and_another_data_set_are_no_points_of_their_own() -> None:
+    own = run(0, lambda s, i, e: float(e), lambda s, i, e: (i + e) ** 2.0)
+    plain = own.layers.assign(dataset="")
+    strange = plain.assign(x=99.0, y=-99.0)
+    best = strange[strange["epoch"] == 2].assign(checkpoint="best")
+    for other in (best, strange.assign(subset=1), strange.assign(dataset="svhn")):
+        mixed = replace(own, layers=pd.concat([plain, other], ignore_index=True))
+        for over in ("layers", "epochs", "epochs>0"):
+            assert repr(rows(groups(mixed), over)) == repr(rows(groups(own), over))
+
+
+def test_a_seed_that_lacks_one_of_the_values_lacks_the_pair() -> None:
+    missing = {(0, "x"), (4, "y")}
+    found = groups(
+        *(
+            run(
+                s,
+                lambda s, i, e: np.nan if (s, "x") in missing else s**2.0,
+                lambda s, i, e: np.nan if (s, "y") in missing else (s - 1.0) ** 3,
+            )
+            for s in range(5)
+        )
+    )
+    (row,) = rows(found, "runs", layer="gap")
+    assert row["n"] == 3
+    assert row["r"] == pytest.approx(np.corrcoef([1, 4, 9], [0, 1, 8])[0, 1], abs=1e-12)
 
 
 def test_figures_of_the_training_stand_at_their_epoch() -> None:
@@ -112,6 +142,7 @@ def test_every_two_metrics_are_correlated_by_default_and_points_can_be_listed() 
     points = list(point_rows(groups(*runs), [("x", "y")]))
     assert len(points) == 3 * 4 * len(LAYERS)
     assert {(point["x_value"], point["seed"]) for point in points} == {(0.0, 0), (1.0, 1), (2.0, 2)}
+    assert {(point["y_value"], point["index"]) for point in points} == {(float(at), at) for at in range(len(LAYERS))}
 
 
 def test_an_unknown_column_is_named_with_near_ones() -> None:

@@ -78,6 +78,9 @@ def test_groups_are_subtracted_where_n_and_k_are_equal() -> None:
     (row,) = difference_rows([one, other], [cells_of(one), cells_of(other)])
     assert (row["group_a"], row["group_b"], row["layer"], row["paired"]) == ("x", "y", "a", "by seed")
     assert row["difference"] == pytest.approx(0.4)
+    few = group(*(run(seed, metrics({"a": 0.1})) for seed in range(2)), label="few")
+    (row,) = difference_rows([one, few], [cells_of(one), cells_of(few)])
+    assert (row["n_a"], row["n_b"], row["paired"]) == (3, 2, "no")
     larger = group(*(run(seed, metrics({"a": 0.1}, n=60)) for seed in range(3)), label="z")
     assert list(difference_rows([one, larger], [cells_of(one), cells_of(larger)])) == []
 

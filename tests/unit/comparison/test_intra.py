@@ -29,9 +29,10 @@ def made_run(root: Path, seed: int, values: dict[tuple[str, str], float], **more
         row = {**sides, "layer_a": a, "layer_b": b, "subset": 0, "n_samples": 50, "k": 5, "nnls": value}
         row |= {"chance": 0.05, "std_error": 0.01, "reason": "", "engine_a": "exact", "engine_b": "exact"}
         row |= {"recall_a": 1.0, "recall_b": 1.0, **more}
-        rows += [row, {**row, "pool_b": "avg", "nnls": 9.0}, {**row, "subset": 1, "nnls": 9.0}]
+        # Before the row that counts, so that none of them is passed over by its place in the file.
+        rows += [{**row, "pool_b": "avg", "nnls": 9.0}, {**row, "subset": 1, "nnls": 9.0}]
         rows += [{**row, "checkpoint_a": "epoch_0000", "nnls": 9.0}]
-        rows += [{**row, "engine_a": "pynndescent", "engine_b": "pynndescent", "nnls": 9.0}]
+        rows += [{**row, "engine_a": "pynndescent", "engine_b": "pynndescent", "nnls": 9.0}, row]
     folder = root / f"seed={seed}" / "tables"
     folder.mkdir(parents=True)
     pd.DataFrame(rows).reindex(columns=TABLES["nnls"].columns).to_csv(folder / "nnls.csv", index=False)
@@ -52,6 +53,7 @@ def test_every_pair_of_layers_has_mean_deviation_and_interval_over_the_seeds(tmp
     )
     assert row["mean"] == pytest.approx(0.4)
     assert row["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert row["chance"] == 0.05
     assert row["high"] - row["mean"] == pytest.approx(4.302653 * np.std(values, ddof=1) / 3**0.5, rel=1e-6)
     assert (row["checkpoint"], row["split"], row["pool"], row["scale"], row["n_samples"], row["k"]) == (
         *("last", "test", "none", 1),

@@ -23,9 +23,13 @@ def compared(*runs: FinishedRun, same_samples: bool = False) -> tuple[Grouping, 
 
 def by_sets(one: FinishedRun, a: GraphRow, other: FinishedRun, b: GraphRow) -> float:
     """Mean over the samples of |A ∩ B| / |A ∪ B|, from the files alone."""
+    return float(np.mean(shares_by_sets(one, a, other, b)))
+
+
+def shares_by_sets(one: FinishedRun, a: GraphRow, other: FinishedRun, b: GraphRow) -> list[float]:
+    """By sample."""
     lists = [np.load(run.store / row.path / "indices.npy") for run, row in ((one, a), (other, b))]
-    shares = [len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(*map(np.ndarray.tolist, lists), strict=True)]
-    return float(np.mean(shares))
+    return [len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(*map(np.ndarray.tolist, lists), strict=True)]
 
 
 def test_every_cell_is_the_mean_over_pairs_of_the_definition_by_sets(tmp_path: Path) -> None:
@@ -59,14 +63,18 @@ def test_every_pair_of_models_is_there_by_itself(tmp_path: Path) -> None:
     grouping, (found,), _ = compared(*runs)
     rows = list(model_rows(found, grouping.groups))
     assert len(rows) == 3 * len(LAYERS) ** 2
-    row = next(r for r in rows if (r["run_a"], r["run_b"]) == (runs[0].name, runs[2].name) and r["layer_a"] == "conv")
-    b = next(graph for graph in runs[2].graphs if graph.layer == row["layer_b"])
-    assert row["nnls"] == pytest.approx(by_sets(runs[0], runs[0].graphs[1], runs[2], b), abs=1e-12)
+    own = [r for r in rows if (r["run_a"], r["run_b"], r["layer_a"]) == (runs[0].name, runs[2].name, "conv")]
+    assert len(own) == len(LAYERS)
+    for row in own:
+        b = next(graph for graph in runs[2].graphs if graph.layer == row["layer_b"])
+        shares = shares_by_sets(runs[0], runs[0].graphs[1], runs[2], b)
+        assert row["nnls"] == pytest.approx(np.mean(shares), abs=1e-12)
+        assert row["std_error"] == pytest.approx(np.std(shares, ddof=1) / len(shares) ** 0.5, abs=1e-12)
 
 
 def test_other_architectures_have_rectangular_matrices_and_only_common_layers_a_diagonal(tmp_path: Path) -> None:
     deep = [finished_run(tmp_path, s, group="deep", layers=("input", "a", "b", "logits")) for s in range(2)]
-    flat = [finished_run(tmp_path, s, group="flat", layers=("input", "logits")) for s in range(2)]
+    flat = [finished_run(tmp_path, s, group="flat", layers=("input", "logits")) for s in range(3)]
     grouping, (found,), refused = compared(*deep, *flat)
     assert refused == []
     between = next(matrix for matrix in matrices(found, grouping.groups) if matrix.kind == "between")
@@ -75,7 +83,19 @@ def test_other_architectures_have_rectangular_matrices_and_only_common_layers_a_
     cell = next(row for row in rows if (row["layer_a"], row["layer_b"]) == ("b", "logits"))
     pairs = [by_sets(one, one.graphs[2], other, other.graphs[1]) for one in deep for other in flat]
     assert cell["mean"] == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert (cell["n_pairs"], cell["n_a"], cell["n_b"]) == (6, 2, 3)
+    assert (cell["index_a"], cell["index_b"]) == (2, 1)
     assert [row["layer"] for row in diagonal_rows(between)] == ["input", "logits"]
+    within_a, _, within_b = matrices(found, grouping.groups)
+    apart = list(difference_rows([within_a, within_b]))
+    assert {(row["n_a"], row["n_b"], row["paired"]) for row in apart} == {(2, 3, "no")}
+
+
+def test_the_worst_recall_of_all_models_is_told_and_every_engine(tmp_path: Path) -> None:
+    grouping, (found,), _ = compared(*(finished_run(tmp_path, seed) for seed in range(3)))
+    searched = replace(found, recalls={0: 1.0, 1: 0.9, 2: 0.95}, engines={0: "exact", 1: "pynndescent", 2: "exact"})
+    (matrix,) = matrices(searched, grouping.groups)
+    assert {(row["engine"], row["recall"]) for row in matrix_rows(matrix)} == {("exact, pynndescent", 0.9)}
 
 
 def test_differences_of_diagonals_are_those_of_the_means(tmp_path: Path) -> None:
@@ -137,6 +157,9 @@ def test_files_without_labels_are_compared_only_where_the_user_says_so(tmp_path:
     assert "--same-samples" in refused.reason
     _, (told,), refused_now = compared(*runs, same_samples=True)
     assert (len(told.models), refused_now) == (2, [])
+    fewer = finished_run(tmp_path, 0, group="c", k=4, samples=unknown)
+    _, found, refused_still = compared(runs[0], fewer, same_samples=True)
+    assert (found, len(refused_still)) == ([], 1), "equal samples do not make other k comparable"
     labelled = {"test": {"rows": {"n_samples": 30}, "labels": "ab"}}
     _, (known,), _ = compared(*(finished_run(tmp_path, 0, group=group, samples=labelled) for group in ("a", "b")))
     assert len(known.models) == 2
@@ -177,9 +200,20 @@ def test_a_graph_that_was_removed_or_belongs_elsewhere_is_named(tmp_path: Path) 
     gone = replace(runs[1], graphs=(replace(runs[1].graphs[0], path="graph/none/k=5"), *runs[1].graphs[1:]))
     _, _, (refused,) = compared(runs[0], gone, runs[2])
     assert refused.reason.endswith("the graph graph/none/k=5 is no longer in the store")
-    outside = replace(runs[1], graphs=(replace(runs[1].graphs[0], path="../store/" + runs[1].graphs[0].path),))
+    elsewhere = replace(runs[1].graphs[0], path="../store/" + runs[1].graphs[0].path)
+    outside = replace(runs[1], graphs=(elsewhere, *runs[1].graphs[1:]))
     _, _, (refused,) = compared(runs[0], outside, runs[2])
-    assert "other layers" in refused.reason or "not the artifact that its name says" in refused.reason
+    assert "is damaged: it is not the artifact that its name says" in refused.reason
+    fewer = replace(runs[1], graphs=runs[1].graphs[1:])
+    _, _, (refused,) = compared(runs[0], fewer, runs[2])
+    assert "it has other layers than the first run of its group" in refused.reason
+
+
+def test_a_graph_of_another_number_of_samples_than_was_measured_is_named(tmp_path: Path) -> None:
+    runs = [finished_run(tmp_path, seed) for seed in range(3)]
+    wrong = replace(runs[1], graphs=tuple(replace(row, n_samples=29) for row in runs[1].graphs))
+    _, _, (refused,) = compared(runs[0], wrong, runs[2])
+    assert refused.reason.endswith("has 30 samples, but the run measured 29")
 
 
 def test_a_layer_that_has_collapsed_has_no_value_and_says_why(tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ def test_whole_numbers_and_fractions_stay_what_they_are() -> None:
     assert [(type(step), step) for step in found.steps] == [(int, 2), (float, 0.1), (float, 1.0), (float, 1.0)]
 
 
+def test_a_number_and_a_density_of_one_value_are_two_steps() -> None:
+    assert SampleStudyConfig((100,), (1, 1.0)).steps == (1, 1.0)
+
+
 def test_a_grid_is_chosen_by_name() -> None:
     found = SampleStudyConfig((100,), "thesis_imagenet50", fixed_k=(7,)).steps
     assert found == (*GRIDS["thesis_imagenet50"], 7)
@@ -25,6 +29,10 @@ def test_a_grid_is_chosen_by_name() -> None:
     [
         ("samples.sizes=[2]", "sizes holds 2; at least 3 samples"),
         ("samples.sizes=[50,50]", "names a number of samples twice"),
+        ("samples.k_grid=[2,2]", "k_grid names one twice: [2, 2]"),
+        ("samples.k_grid=[2,0.1,0.1]", "k_grid names one twice: [2, 0.1, 0.1]"),
+        ("samples.fixed_k=[5,7,5]", "fixed_k names one twice: [5, 7, 5]"),
+        ("samples.fixed_ndr=[1,1.0]", "fixed_ndr names one twice: [1.0, 1.0]"),
         ("samples.k_grid=foo", "expected one of thesis_cifar10, thesis_imagenet50 or a list"),
         ("samples.k_grid=[1.5]", "1.5 is no density"),
         ("samples.k_grid=[0]", "0 is no number of neighbours"),

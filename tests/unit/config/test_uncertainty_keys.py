@@ -39,3 +39,13 @@ def test_what_is_wrong_is_told(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         bound(**values)
     assert message in str(error.value.faults)
+
+
+def test_the_ends_of_what_is_possible() -> None:
+    assert UncertaintyConfig(permutations=2).permutations == 2
+    assert UncertaintyConfig(permutations=100_000).permutations == 100_000
+    with pytest.raises(ValueError, match="permutations is 100001"):
+        UncertaintyConfig(permutations=100_001)
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"interval_level is {level}"):
+            UncertaintyConfig(interval_level=level)

@@ -1,14 +1,18 @@
-"""Killing processes at every point where a kill leaves something new on disk."""
+"""A store and what changes on its disk, processes that end with the test, and kills wherever they leave a trace."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lease_owners import Start
+
+from rra_cli.core import files
+from rra_cli.core.store import Store
 
 # Runs `scenario(root)` in a fork that is killed (SIGKILL) at its n-th boundary, for n = 1, 2, ... until it ends by
 # itself; after every kill `check(root, names of the boundaries reached)` runs in a fork that must end well.
@@ -77,3 +81,39 @@ def kill_everywhere(tmp_path: Path) -> Callable[[str], int]:
         return int(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(tmp_path: Path, warnings: list[str]) -> Store:
+    return Store(tmp_path / "store", stale_after=5, warn=warnings.append)
+
+
+@pytest.fixture
+def boundaries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of all changes of the disk from here on."""
+    seen: list[str] = []
+    monkeypatch.setattr(files, "observers", [seen.append])
+    return seen
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts python on code; kills what is left at the end."""
+    children: list[subprocess.Popen[str]] = []
+
+    def run(code: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()

@@ -2,74 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lease_owners import HOLD, Start, elsewhere, hear, say
 
 from rra_cli.core import process
-from rra_cli.core.lease import Lease, LeaseHeldError, LeaseLostError, Watch
-from rra_cli.core.process import Owner, start_time
-from rra_cli.errors import UserError
-
-HOLD = """
-    import sys, time
-    from pathlib import Path
-    from rra_cli.core.lease import Lease
-    lease = Lease(Path(sys.argv[1]), stale_after=float(sys.argv[2]))
-    lease.acquire()
-    print("held", flush=True)
-    sys.stdin.readline()
-    try:
-        lease.check()
-        print("mine", flush=True)
-    except Exception as error:
-        print(type(error).__name__, flush=True)
-    lease.release()
-"""
-
-
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts python on code; kills what is left at the end."""
-    children: list[subprocess.Popen[str]] = []
-
-    def run(code: str, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        children.append(child)
-        return child
-
-    yield run
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
-
-
-def say(child: subprocess.Popen[str], text: str = "go") -> str:
-    """Sends a line and returns the answer."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    child.stdin.write(text + "\n")
-    child.stdin.flush()
-    return child.stdout.readline().strip()
-
-
-def hear(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
+from rra_cli.core.lease import Lease, LeaseHeldError, LeaseLostError
 
 
 def test_a_living_owner_is_waited_for(tmp_path: Path, start: Start) -> None:
@@ -149,16 +92,6 @@ def test_an_owner_on_another_machine_is_judged_by_its_counter_alone(tmp_path: Pa
     lease.acquire(wait=False)
     assert time.monotonic() - begin > 0.5
     lease.dissolve()
-
-
-def elsewhere(folder: Path) -> tuple[Path, Path]:
-    """A lease as a process on another machine leaves it, and its counter's file."""
-    link = folder / "first"
-    link.mkdir(parents=True)
-    owner = Owner("a" * 32, "elsewhere", "other start-up", "pid:[1]", 1, "123")
-    (link / "owner.json").write_text(json.dumps(owner.as_json()))
-    (link / "counter").write_text(f"{0:020d}")
-    return folder, link / "counter"
 
 
 def test_of_eight_waiters_exactly_one_follows(tmp_path: Path, start: Start) -> None:
@@ -282,79 +215,3 @@ def test_a_thread_does_not_wait_for_itself(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="would wait for itself"):
         Lease(tmp_path / "lease").acquire()
     lease.dissolve()
-
-
-def test_an_unreadable_record_says_what_to_remove(tmp_path: Path) -> None:
-    owner = Owner.this_process().as_json()
-    strange = [{"pid": 2**40}, {"pid": -1}, {"pid": True}, {"started": 5}, {"free": 1}, {"id": "../x"}, {"more": 1}]
-    contents = ["{", "[]", '{"id": "x"}', "null", *(json.dumps(owner | change) for change in strange)]
-    for number, content in enumerate(contents):
-        folder, _ = elsewhere(tmp_path / f"lease{number}")
-        (folder / "first" / "owner.json").write_text(content)
-        with pytest.raises(UserError, match=r"the lease .*owner\.json is unreadable") as caught:
-            Lease(folder).acquire()
-        assert str(folder) in str(caught.value.hint)
-
-
-def test_owners_that_follow_each_other_in_a_circle_are_no_chain(tmp_path: Path) -> None:
-    folder, _ = elsewhere(tmp_path / "lease")
-    (folder / f"after-{'a' * 32}").mkdir()
-    (folder / f"after-{'a' * 32}" / "owner.json").write_bytes((folder / "first" / "owner.json").read_bytes())
-    with pytest.raises(UserError, match=r"is unreadable \(its owners follow each other in a circle\)"):
-        Lease(folder).look()
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_watch_counts_silence_by_its_own_clock() -> None:
-    clock = Clock()
-    watch = Watch(30.0, clock)
-    assert not watch.moves("0")  # the first look says nothing about life
-    for _ in range(120):
-        clock.now += 0.25
-        assert not watch.moves("0")
-    assert not watch.stale  # exactly 30 s
-    clock.now += 0.25
-    watch.moves("0")
-    assert watch.stale
-    assert watch.moves("1")
-    assert not watch.stale
-
-
-def test_a_watch_that_was_suspended_itself_has_not_watched() -> None:
-    """A closed laptop stops owner and waiter alike; the waiter may wake first."""
-    clock = Clock()
-    watch = Watch(30.0, clock)
-    watch.moves("0")
-    clock.now += 3600
-    watch.moves("0")
-    assert not watch.stale
-
-
-def test_a_process_number_used_again_is_another_process(tmp_path: Path) -> None:
-    me = Owner.this_process()
-    assert me.is_alive()
-    assert not me.is_dead()
-    reborn = Owner(me.id, me.host, me.boot, me.namespace, me.pid, "1")
-    assert reborn.is_dead()
-    for elsewhere in (
-        Owner(me.id, "other", me.boot, me.namespace, 1 << 22, "1"),
-        Owner(me.id, me.host, "other", me.namespace, 1 << 22, "1"),
-        Owner(me.id, me.host, me.boot, "other", 1 << 22, "1"),
-    ):
-        assert not elsewhere.is_dead()
-        assert not elsewhere.is_alive()
-
-
-def test_a_process_that_ended_but_was_not_collected_is_gone() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "pass"])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert start_time(child.pid) is None
-    child.wait()
-    assert start_time(child.pid) is None
-    assert start_time(os.getppid()) is not None

@@ -18,7 +18,9 @@ import pytest
 from rra_cli.core import files
 from rra_cli.core.lease import Lease, LeaseLostError
 from rra_cli.core.process import Owner
-from rra_cli.core.rundir import LiveRuns, RunDir, read_config
+from rra_cli.core.rundir import RunDir
+from rra_cli.core.runfiles import read_config
+from rra_cli.core.runstate import Watcher
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.errors import UserError
@@ -153,39 +155,40 @@ def test_a_run_elsewhere_that_died_without_a_word_is_live_no_more_once_its_heart
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    runs = LiveRuns(stale_after=30, clock=lambda: now[0])
+    runs = Watcher(stale_after=30, clock=lambda: now[0])
     other = Elsewhere(tmp_path, monkeypatch)
-    assert tmp_path in runs
+    assert runs.look(tmp_path).active
     for now[0] in (100.0, 200.0):  # however long between two looks: one that beats is live
         other.beat()
-        assert tmp_path in runs
+        assert runs.look(tmp_path).active
     for now[0] in (210.0, 229.0):  # too early to tell
-        assert tmp_path in runs
+        assert runs.look(tmp_path).active
     now[0] = 231.0
-    assert tmp_path not in runs
+    assert not runs.look(tmp_path).active
     other.beat()  # it was suspended
-    assert tmp_path in runs
+    assert runs.look(tmp_path).active
     other.run.leave()
-    assert tmp_path not in runs
+    assert not runs.look(tmp_path).active
 
 
 def test_a_run_here_is_live_without_a_heartbeat(tmp_path: Path) -> None:
     """Negative control: on this machine a suspended process is seen, and so is a dead one, at the first look."""
     now = [0.0]
-    runs = LiveRuns(stale_after=30, clock=lambda: now[0])
+    runs = Watcher(stale_after=30, clock=lambda: now[0])
     run = RunDir.enter(tmp_path, CONFIG, stale_after=1e6)
     for now[0] in (0.0, 1000.0, 2000.0):
-        assert tmp_path in runs
+        assert runs.look(tmp_path).active
     run.status("done")
-    assert tmp_path not in runs
+    assert not runs.look(tmp_path).active
     run.leave()
-    assert tmp_path / "absent" not in runs
+    assert not runs.look(tmp_path / "absent").active
 
 
 def test_entering_killed_anywhere_can_be_repeated(kill_everywhere: Callable[[str], int]) -> None:
     kills = kill_everywhere("""
         import json
-        from rra_cli.core.rundir import RunDir, read_config
+        from rra_cli.core.rundir import RunDir
+        from rra_cli.core.runfiles import read_config
         def prepare(root):
             (root / ".hydra").mkdir(parents=True)
         def scenario(root):

@@ -18,7 +18,8 @@ import pytest
 from rra_cli.core import files, rundir
 from rra_cli.core.lease import Lease
 from rra_cli.core.process import Owner
-from rra_cli.core.rundir import STATUS, RunDir
+from rra_cli.core.rundir import RunDir
+from rra_cli.core.runfiles import STATUS
 from rra_cli.core.runstate import Watcher
 from rra_cli.errors import UserError
 

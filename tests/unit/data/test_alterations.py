@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from rra_cli.data.alterations import draws
 from rra_cli.data.alterations.alteration import Alteration, NoAlteration, Seen, alters_images, alters_labels, title
 from rra_cli.data.alterations.augmented import Augmented
 from rra_cli.data.alterations.labels import ShuffleLabels
@@ -32,6 +33,13 @@ def test_noise_is_gaussian_of_that_sd_around_the_image() -> None:
 def test_all_levels_scale_one_draw() -> None:
     one, two = (Noise(level=level).change(GREY, SEEN) - GREY for level in (0.02, 0.04))
     torch.testing.assert_close(two, 2 * one, rtol=0, atol=1e-6)
+
+
+def test_uses_of_a_seed_have_streams_of_their_own() -> None:
+    """Otherwise the direction of a sample's light would say whether its label moves."""
+    light, again, moved = (draws.uniform(SEEN, 0, use) for use in (draws.DIRECTION, draws.DIRECTION, draws.CHOICE))
+    assert light.tolist() == again.tolist()
+    assert not set(light.tolist()) & set(moved.tolist())
 
 
 def test_noise_is_clipped_to_the_range_of_pixels() -> None:

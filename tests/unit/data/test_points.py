@@ -53,6 +53,10 @@ def test_seeds_and_splits_are_other_points_and_fields_are_all_that_matters() -> 
     one, again, other = Sinusoid(), Sinusoid(), Sinusoid(points_seed=1)
     assert one.load("train").images.tobytes() == again.load("train").images.tobytes()
     assert one.checksums() == again.checksums() != other.checksums()
+    # Another curve through the same points is another data set.
+    curved = Sinusoid(amplitude=0.3)
+    assert curved.load("train").images.tobytes() == one.load("train").images.tobytes()
+    assert curved.checksums() != one.checksums()
     assert not np.isin(points(one.load("train")), points(other.load("train"))).any()
     assert not np.isin(points(one.load("train")), points(one.load("test"))).any()
     # Of more points the first are the same: a study can grow.

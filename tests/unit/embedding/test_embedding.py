@@ -65,7 +65,13 @@ def test_isomap_of_all_samples_is_that_of_scikit_learn() -> None:
     graph = exact_neighbors(x, 8)
     found = isomap(graph)
     assert found.components == 1
-    up_to_signs(found.coordinates, OtherIsomap(n_neighbors=8, n_components=2).fit_transform(x), 1e-6)
+    other = OtherIsomap(n_neighbors=8, n_components=2).fit(x)
+    up_to_signs(found.coordinates, other.embedding_, 1e-6)
+    squares = np.square(other.dist_matrix_)
+    squares -= squares.mean(axis=0)
+    values = np.linalg.eigvalsh(-0.5 * (squares - squares.mean(axis=1, keepdims=True)))
+    assert values.min() < -1.0, "distances along a graph are not those of points in a flat space"
+    np.testing.assert_allclose(found.share, values[:-3:-1] / values[values > 0].sum(), rtol=1e-6)
 
 
 def test_isomap_unrolls_what_pca_cannot_also_from_few_landmarks() -> None:
@@ -117,6 +123,16 @@ def test_trustworthiness_is_that_of_scikit_learn_and_preservation_that_of_sets()
         assert abs(some.trustworthiness - found.trustworthiness) < 4 * some.trustworthiness_error
     assert found.trustworthiness == pytest.approx(0.5, abs=0.03), "a picture drawn at random"
     assert found.preservation == pytest.approx(found.chance, abs=0.02)
+
+
+def test_of_few_samples_no_more_neighbours_are_looked_at_than_trustworthiness_allows() -> None:
+    x = RNG(0).normal(size=(7, 3))
+    picture = x[:, :2]
+    found = quality(exact_neighbors(x, 5), Centred(x), picture)
+    assert found.k == 3
+    assert found.trustworthiness == pytest.approx(trustworthiness(x, picture, n_neighbors=3), abs=1e-12)
+    assert found.chance == pytest.approx(3 / 6)
+    assert quality(exact_neighbors(x[:2], 1), Centred(x[:2]), picture[:2]).k == 0
 
 
 def test_ranks_are_those_of_the_exact_pass() -> None:

@@ -54,6 +54,17 @@ def test_unrelated_copies_are_at_chance() -> None:
     assert near["copy_cosine"].value > 0.98 > near["copy_cosine"].chance
 
 
+def test_chance_is_the_same_of_the_copy_of_the_sample_that_was_drawn() -> None:
+    """By the definition, pair by pair; lengths of copies are skewed, so that their mean is not their median."""
+    x, y = cloud(), cloud(seed=1) ** 3
+    other, found = partners(len(x)), compare_copies(x, y)
+    apart, lengths = np.linalg.norm(x - x[other], axis=1).mean(), np.linalg.norm(x - y[other], axis=1)
+    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, y[other], strict=True)]
+    assert found["copy_distance"].chance == pytest.approx(lengths.mean() / apart)
+    assert found["copy_distance_median"].chance == pytest.approx(np.median(lengths) / apart)
+    assert found["copy_cosine"].chance == pytest.approx(np.mean(cosines))
+
+
 def test_rotation_and_scale_of_the_layer_change_nothing_and_other_maps_do() -> None:
     x, y = cloud(), cloud() + 0.3 * cloud(seed=1)
     turn = np.linalg.qr(np.random.RandomState(2).normal(size=(10, 10)))[0]
@@ -118,3 +129,5 @@ def test_a_collapsed_layer_has_no_value_and_says_why() -> None:
 def test_arrays_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(ValueError, match=r"two arrays of the same n >= 2 samples, got \(9, 3\) and \(8, 3\)"):
         compare_copies(cloud(9, 3), cloud(8, 3))
+    with pytest.raises(ValueError, match=r"n >= 2 samples, got \(1, 3\)"):
+        compare_copies(cloud(1, 3), cloud(1, 3))

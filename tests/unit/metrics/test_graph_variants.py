@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hyper_ball import graph_of
+from scipy.stats import sem
 
 from rra_cli.core.fields import identity_of
 from rra_cli.metrics.class_similarity import NNCS, nncs
@@ -12,6 +13,7 @@ from rra_cli.metrics.graph_variants import Kind, pairs_of
 from rra_cli.metrics.layer_similarity import NNLS, nnls
 from rra_cli.metrics.metric import LayerData
 from rra_cli.metrics.neighborhood_overlap import NeighborhoodOverlap
+from rra_cli.metrics.permutation import relabelled
 from rra_cli.neighbors import NeighborGraph
 from rra_cli.neighbors.variants import lists_of
 
@@ -41,6 +43,15 @@ def test_values_are_those_of_sets_and_samples_alone_are_left_out(variant) -> Non
     assert found.value == pytest.approx(np.nanmean(expected))
     assert found.n_used == 90 - sum(alone)
     assert int(found.details["list_none"]) == sum(alone)
+    assert found.std_error == pytest.approx(sem(expected, nan_policy="omit"))
+    classes = [np.array(expected)[(labels == label) & ~np.array(alone)] for label in range(3)]
+    np.testing.assert_array_equal(found.details["class_size"], [len(each) for each in classes])
+    np.testing.assert_allclose(found.details["class_value"], [each.mean() for each in classes])
+    balanced = nncs(a, labels, class_balanced=True, kind=Kind(variant))
+    assert balanced.value == pytest.approx(np.mean([each.mean() for each in classes]))
+    assert balanced.std_error == pytest.approx(np.linalg.norm([sem(each) for each in classes]) / 3)
+    assert int(found.details["list_censored"]) == np.count_nonzero(lists_of(a, variant).censored)
+    assert (int(found.details["list_censored"]) > 0) == (variant == "radius")
     assert any(alone) == (variant != "union"), "the control: there are some"
     for ratio, formula in (
         ("iou", lambda s, t: len(s & t) / len(s | t)),
@@ -50,10 +61,23 @@ def test_values_are_those_of_sets_and_samples_alone_are_left_out(variant) -> Non
         by_hand = [formula(s, t) if s and t else np.nan for s, t in zip(near, other, strict=True)]
         np.testing.assert_allclose(pairs[0, 1].per_sample, by_hand)
         assert pairs[0, 1].value == pytest.approx(np.nanmean(by_hand))
+        assert pairs[0, 1].std_error == pytest.approx(sem(by_hand, nan_policy="omit"))
+        assert pairs[0, 1].n_used == np.count_nonzero(~np.isnan(by_hand))
         assert pairs[1, 0] is pairs[0, 1]
         assert pairs[0, 0].value == 1.0
         assert float(pairs[1, 1].details["list_mean"]) == np.mean([len(t) for t in other])
         assert pairs_of([a, b], Kind(variant), ratio, per_sample=False)[0, 1].per_sample is None
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_chance_is_that_of_the_samples_that_have_neighbours(balanced: bool) -> None:
+    """Mutual are 0 and 1 alone, two of three of a class; the fourth sample is the only one of its own."""
+    graph = NeighborGraph(np.array([[1], [0], [0], [0]]), np.ones((4, 1)), 1.0, 4)
+    found = nncs(graph, np.array([0, 0, 0, 1]), class_balanced=balanced, kind=Kind("mutual"))
+    assert (found.value, found.chance, found.n_used) == (1.0, pytest.approx(2 / 3), 2)
+    np.testing.assert_array_equal(found.details["class_value"], [1.0, np.nan])
+    np.testing.assert_array_equal(found.details["class_size"], [2, 0])
+    np.testing.assert_allclose(found.details["class_chance"], [2 / 3, 0.0])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -90,12 +114,11 @@ def test_lists_of_one_length_have_the_chance_level_of_the_directed_graph() -> No
     """On a ring everybody's k nearest are mutual."""
     ids = (np.arange(40)[:, None] + np.array([1, -1, 2, -2])) % 40
     ring = NeighborGraph(ids, np.tile([1.0, 1.0, 2.0, 2.0], (40, 1)), 1.0, 40)
-    shuffled = ring.indices[RNG(0).permutation(40)]
-    own = np.arange(40)[:, None]
-    shuffled = np.where(shuffled == own, (own + 20) % 40, shuffled)
-    assert len(shuffled) == 40
-    pair, directed = pairs_of([ring, ring], Kind("mutual"), "iou")[0, 1], nnls(ring, ring)
-    assert (pair.value, pair.chance) == (1.0, pytest.approx(directed.chance))
+    other = relabelled(ring, RNG(0).permutation(40))
+    pair, directed = pairs_of([ring, other], Kind("mutual"), "iou")[0, 1], nnls(ring, other)
+    assert 0.0 < directed.value < 0.5
+    for name in ("value", "std_error", "chance"):
+        assert getattr(pair, name) == pytest.approx(getattr(directed, name)), name
 
 
 def test_collapsed_layers_and_lonely_samples_have_a_reason() -> None:
@@ -103,7 +126,7 @@ def test_collapsed_layers_and_lonely_samples_have_a_reason() -> None:
     pairs = pairs_of([flat, fine], Kind("mutual"), "iou")
     assert "collapsed" in pairs[0, 1].reason
     assert pairs[1, 1].value == 1.0
-    # Mutual pairs of one layer are nobody's in the other: 0-1 and 2-3, then 0-1 alone with others far away.
+    # Mutual are 0 and 1 alone in the one layer, 2 and 3 alone in the other.
     one = NeighborGraph(np.array([[1], [0], [0], [0]]), np.ones((4, 1)), 1.0, 4)
     other = NeighborGraph(np.array([[2], [2], [3], [2]]), np.ones((4, 1)), 1.0, 4)
     assert pairs_of([one, other], Kind("mutual"), "dice")[0, 1].reason == (

@@ -72,6 +72,9 @@ def test_the_p_value_counts_what_is_as_far_from_the_middle() -> None:
     assert null_summary(4.0, null)[2] == 1.0
     # With 8 again the middle of all ten is 4.4: 0 is as far as 4.4, the two 8 are 3.6 away.
     assert null_summary(8.0, null)[2] == (2 + 1) / 10
+    # The middle is that of all five, 4, from which 7 is as far as 1. From that of the null values alone, 3.25, it would
+    # be farther than 1.
+    assert null_summary(7.0, np.array([0.0, 1.0, 2.0, 10.0]))[2] == (3 + 1) / 5
     assert null_summary(1.0, np.ones(9))[2] == 1.0, "equal values say nothing"
 
 

@@ -46,6 +46,7 @@ def test_blocks_are_disjoint_random_of_one_size_and_always_the_same() -> None:
         (Gride(rank=8), 100, 10_000, 8),
         (Gride(rank=16), 10, 10_000, 10),
         (NNLS(), 100, 10_000, 16),
+        (NNLS(), 8, 10_000, 2),  # 8 / 16^(2/3) = 1.26
         (NNCS(), 10, 1_000, 2),
         (NNCS(), 1, 1_000, 1),
         (NNCS(), 900, 1_000, 31),
@@ -100,6 +101,7 @@ def test_where_the_few_largest_hubs_decide_there_is_none() -> None:
     values = np.linspace(0.5, 0.7, 16)
     assert np.isfinite(interval_of(Hubness(), 0.9, values, 1000)).all()
     assert np.isnan(interval_of(Hubness(), 1.1, values, 1000)).all()
+    assert np.isnan(interval_of(Hubness(), -1.1, values, 1000)).all()
     assert np.isfinite(interval_of(TwoNN(), 1.1, values, 1000)).all(), "of hubness alone"
 
 
@@ -110,6 +112,9 @@ def test_information_imbalance_is_told_above_its_least_value() -> None:
     np.testing.assert_allclose([low, high], 2 / n + 2 * np.array(expected))
     # Equal layers are equal in every block.
     assert interval_of(InformationImbalance(), 2 / n, np.full(16, 2 / 100), n) == (2 / n, 2 / n)
+    rounded = np.nextafter(2 / n, 0), np.full(16, np.nextafter(2 / 100, 0))
+    assert interval_of(InformationImbalance(), *rounded, n) == (2 / n, 2 / n), "below the least by rounding alone"
+    assert interval_of(InformationImbalance(), 1.99, np.array([0.5, 1.0, 1.5, 1.9] * 4), n)[1] == 2.0
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,8 @@ def test_a_right_one() -> None:
     assert graph.prefix(1).indices.tolist() == [[1], [2], [1]]
     with pytest.raises(ValueError, match=r"k must lie in 1\.\.2, got 3"):
         graph.prefix(3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        graph.recall = 0.5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,8 @@ def test_a_right_one() -> None:
         (IDS, changed(DISTANCES, (0, 0), 2.5), "row 0 .* is not sorted by distance"),
         (IDS, changed(DISTANCES, (0, 1), np.inf), "row 0 .* negative or not finite"),
         (IDS, changed(DISTANCES, (2, 0), -1.0), "row 2 .* negative or not finite"),
+        (IDS, changed(DISTANCES, (1, 1), np.nan), "row 1 .* negative or not finite"),
+        (IDS[:, 0], DISTANCES[:, 0], r"must both be \(n, k\)"),
         (IDS, DISTANCES[:, :1], r"must both be \(n, k\)"),
         (IDS, DISTANCES.astype(np.float32), "distances float64"),
         (IDS.astype(float), DISTANCES, "indices must be int32 or int64"),
@@ -44,6 +50,20 @@ def test_a_right_one() -> None:
 def test_wrong_ones(ids: np.ndarray, distances: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NeighborGraph(ids, distances, 1.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("recall", "n_reference", "message"),
+    [
+        (1.5, 3, r"recall must lie in \[0, 1\], got 1\.5"),
+        (float("nan"), 3, r"recall must lie in \[0, 1\], got nan"),
+        (1.0, 4, "has n_reference = n, got 4 and 3"),
+        (1.0, 2, "has n_reference = n, got 2 and 3"),
+    ],
+)
+def test_figures_that_cannot_be(recall: float, n_reference: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NeighborGraph(IDS, DISTANCES, recall, n_reference)
 
 
 @pytest.mark.parametrize("row", [0, 17, 99])

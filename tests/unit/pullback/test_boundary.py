@@ -30,6 +30,7 @@ def test_entropy_of_known_distributions() -> None:
 
 def test_margin_is_zero_on_a_boundary() -> None:
     np.testing.assert_allclose(margin(np.array([[0.4, 0.4, 0.2], [0.1, 0.7, 0.2]])), [0.0, 0.5])
+    assert margin(np.ones((2, 1))).tolist() == [1.0, 1.0], "of one class there is no boundary"
 
 
 def test_near_and_far_are_as_large_shares() -> None:
@@ -87,6 +88,7 @@ def test_too_few_units_have_a_reason_and_no_p() -> None:
     assert math.isnan(one.low)
     equal = over_units(np.array([0.5, 0.5, 0.5]))
     assert (equal.low, equal.high, equal.p) == (0.5, 0.5, 0.0)
+    assert over_units(np.zeros(3)).p == 1.0
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
@@ -142,6 +144,8 @@ def test_samples_are_units_of_a_test_of_welch() -> None:
     assert found.p == pytest.approx(known.pvalue)
     interval = known.confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p_free == pytest.approx(stats.mannwhitneyu(volume[near], volume[far]).pvalue)
+    assert found.n_units == 40
     assert "fewer than two" in over_samples(volume[:3], uncertainty[:3], 0.25).reason
 
 

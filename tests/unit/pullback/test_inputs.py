@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -130,6 +130,18 @@ def test_equal_and_collinear_anchors_are_refused() -> None:
         check_anchors(np.stack([a, a]), (1, 2))
     with pytest.raises(UserError, match="on one line: they span no plane"):
         check_anchors(np.stack([a, b, 0.3 * a + 0.7 * b]), (1, 2, 3))
+
+
+def test_three_images_are_on_a_line_by_the_height_of_their_triangle_whatever_their_order() -> None:
+    """Height over the longest side, 1e-4."""
+    for height, spans in ((0.9e-4, False), (1.1e-4, True)):
+        corners = np.array([(0.0, 0.0), (1.0, 0.0), (0.5, height)])
+        for order in permutations(range(3)):
+            if spans:
+                check_anchors(corners[list(order)], (1, 2, 3))
+            else:
+                with pytest.raises(UserError, match="on one line"):
+                    check_anchors(corners[list(order)], (1, 2, 3))
 
 
 def test_classes_are_found_by_name_and_number() -> None:

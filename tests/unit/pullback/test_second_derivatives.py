@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from torch.nn import functional
 from rra_cli.errors import UserError
 from rra_cli.pullback import plain_operations
 from rra_cli.pullback.curvature import scalar_curvature
-from rra_cli.pullback.second_derivatives import Derivatives, checked_way, flat, forward_over_forward, reverse_twice
+from rra_cli.pullback.second_derivatives import (
+    Derivatives,
+    agreement,
+    checked_way,
+    flat,
+    forward_over_forward,
+    reverse_twice,
+)
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
 
@@ -201,6 +209,17 @@ def test_a_missing_or_wrong_rule_is_seen_and_reverse_mode_takes_its_place(
     right = scalar_curvature(lambda x: torch.cat([x.exp(), x.prod(1, keepdim=True)], 1), points)
     np.testing.assert_allclose(found.value, right.value, rtol=1e-10)
     assert np.abs(right.value).max() > 0.01
+
+
+@pytest.mark.parametrize("part", ["u", "v", "uu", "uv", "vv"])
+def test_each_of_the_five_derivatives_is_compared_with_differences(part: str) -> None:
+    """One that is wrong by a twentieth is seen; the right ones are the control."""
+    f = flat(lambda x: torch.cat([x.sin(), x.prod(1, keepdim=True)], 1))
+    where = draw((3,))
+    found = forward_over_forward(f, *where)
+    assert agreement(f, forward_over_forward, found, *where) == [True] * 4
+    wrong = replace(found, **{part: tuple(1.05 * value for value in getattr(found, part))})
+    assert agreement(f, forward_over_forward, wrong, *where) == [False] * 4
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "instance_norm", "silu", "transformer", "gelu"])

@@ -12,6 +12,7 @@ from volume_maps import IMAGE, gelu_network, images, surface
 
 from rra_cli.errors import UserError
 from rra_cli.pullback.layer_map import LayerMaps
+from rra_cli.pullback.log_volume import grams_of_rows, log_volumes
 from rra_cli.pullback.passes import column_blocks, graph_bytes, has_forward_mode, repeated, row_blocks
 from rra_cli.pullback.plan import Job, plan
 from rra_cli.pullback.volume import Collected, Volumes, volume_elements
@@ -199,6 +200,28 @@ def test_top_counts_the_largest_values_only() -> None:
     equal(volume_elements(maps, images(2), top=1000)[0], whole)
     with pytest.raises(ValueError, match="top is 0"):
         volume_elements(maps, images(1), top=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n_outputs", "d"), [(50, 2), (2, 50)])
+def test_rounding_errors_are_those_of_the_longer_side(dtype: torch.dtype, n_outputs: int, d: int) -> None:
+    """Singular values 1 and s: s counts above 50 eps, whichever of both sides has the 50 numbers."""
+    linear = nn.Linear(d, n_outputs, bias=False).to(dtype)
+    for factor, rank in ((0.8, 1), (1.25, 2)):
+        with torch.no_grad():
+            linear.weight.zero_()
+            linear.weight[0, 0], linear.weight[1, 1] = 1.0, factor * 50 * torch.finfo(dtype).eps
+        found = volume_elements(LayerMaps(nn.Sequential(linear).eval(), ["0"], (d,)), torch.zeros(1, d))[0]
+        assert found.rank.tolist() == [rank]
+
+
+def test_a_gram_alone_does_not_tell_small_values_of_float64_from_zero() -> None:
+    """Squared, 1e-9 is below the rounding of 1; 1e-7 is above it. With the matrix itself both are there."""
+    for smallest, by_gram in ((1e-9, 1), (1e-7, 2)):
+        matrices = torch.diag(torch.tensor([1.0, smallest], dtype=torch.float64))[None]
+        grams = grams_of_rows(matrices)
+        ranks = [int(log_volumes(grams, given, 1e-15, forward=torch.float64, top=1).rank) for given in (None, matrices)]
+        assert ranks == [by_gram, 2]
 
 
 def test_rank_0_is_missing_with_a_reason() -> None:

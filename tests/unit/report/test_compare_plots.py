@@ -22,7 +22,7 @@ from rra_cli.report.compare_rendering import write_comparison
 from rra_cli.report.compare_tables import TABLES, frame_of
 from rra_cli.report.compare_view import View
 from rra_cli.report.glossary import term
-from rra_cli.report.style import encode, styled
+from rra_cli.report.style import encode, line_style, styled
 
 DEEP = ("input", "a", "b", "c", "logits")
 FLAT = ("input", "hidden", "logits")
@@ -85,6 +85,12 @@ def lines(figure: Figure, gid: str) -> list[list[Any]]:
     return [[line for line in axes.get_lines() if line.get_gid() == gid] for axes in panels(figure)]
 
 
+def legend_of(figure: Figure) -> list[tuple[Any, Any]]:
+    """Texts and lines of the legend."""
+    (legend,) = figure.legends
+    return list(zip(legend.get_texts(), legend.legend_handles, strict=True))
+
+
 def panels(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
 
@@ -120,6 +126,9 @@ def test_other_architectures_are_drawn_by_relative_depth_with_the_names_of_each(
     figure = layers_figure(view(layers=(DEEP, FLAT)), "nncs", "none", 1)
     assert figure is not None
     ((deep, flat),) = lines(figure, "mean")
+    drawn = {text.get_text(): line.get_color() for text, line in legend_of(figure)}
+    assert [drawn["aug=none"], drawn["aug=rra"]] == [deep.get_color(), flat.get_color()]
+    assert deep.get_color() != flat.get_color()
     assert deep.get_xdata().tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert flat.get_xdata().tolist() == [0.0, 0.5, 1.0]
     axes = figure.axes[0]
@@ -200,8 +209,16 @@ def test_the_diagonal_has_a_line_a_comparison_and_a_panel_of_differences_of_grou
     upper, lower = lines(figure, "mean")
     assert (len(upper), len(lower)) == (3, 1), "with the comparison between groups: only in the table"
     assert upper[0].get_ydata().tolist() == pytest.approx([1 / (1 + index) for index in range(5)])
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["aug=none", "aug=rra", "aug=none × aug=rra", "chance level", "aug=none − aug=rra"]
+    found = legend_of(figure)
+    assert [text.get_text() for text, _ in found] == [
+        "aug=none", "aug=rra", "aug=none × aug=rra", "chance level", "aug=none − aug=rra"
+    ]  # fmt: skip
+    colours = [line.get_color() for line in (*upper, *lower)]
+    assert [line.get_color() for text, line in found if text.get_text() != "chance level"] == colours
+    assert len(set(colours)) == len(colours)
+    assert [[line.get_ydata()[0] for line in panel] for panel in lines(figure, "chance")] == [[0.03], []]
+    bands = [[part.get_paths()[0].vertices[:, 1] for part in axes.collections] for axes in figure.axes]
+    assert [[(band.min(), band.max()) for band in panel] for panel in bands] == [[(0.1, 0.9)] * 3, [(0.0, 0.2)]]
     assert diagonal_figure(shown, shown.frames["nnls_diagonal"].iloc[:0], shown.frames["nnls_differences"]) is None
 
 
@@ -243,8 +260,8 @@ def correlated() -> View:
     common = {"x": "nncs", "y": "id", "split": "test", "pool": "none", "scale": 1, "n": 5, "p": 0.01}
     found = [
         {**common, "over": "layers", "group": "aug=none", "layer": "", "r": 0.5, "note": "<b>"},
-        {**common, "over": "runs", "group": "aug=none", "layer": "logits", "r": -0.25},
         {**common, "over": "runs", "group": "aug=none", "layer": "a", "r": 0.75},
+        {**common, "over": "runs", "group": "aug=none", "layer": "logits", "r": -0.25},
     ]
     return replace(view(correlation_points=points, correlations=found), asked=(("nncs", "id"),))
 
@@ -260,6 +277,11 @@ def test_two_columns_are_drawn_over_layers_runs_and_epochs_with_their_correlatio
     assert last.get_xdata().tolist() == pytest.approx([4.0, 4.1, 4.2])
     assert [[text.get_text() for text in axes.texts] for axes in panels(figure)] == [["r = 0.5"], ["r = -0.25"], []]
     assert scatter_figure(view(), "nncs", "id") is None
+    shown = correlated()
+    other = {**shown.frames, "correlations": shown.frames["correlations"].assign(group="aug=rra")}
+    figure = scatter_figure(replace(shown, frames=other), "nncs", "id")
+    assert figure is not None
+    assert figure.axes[0].texts[0].get_color() == line_style(1, 0, False).colour, "of its group, not of its line"
 
 
 def whole() -> View:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rra_cli.report.invariance_plots import along_figure, chosen_layers, families, invariance_plots, level_figure
@@ -28,10 +29,14 @@ def distance(at: int, strength: float) -> float:
 
 @pytest.fixture
 def run(make_run: Callable[..., Path]) -> Run:
-    folder = make_run(layers=RESNET20, splits=("test",), tables=("layers", "metrics"))
+    return made_run(make_run, RESNET20)
+
+
+def made_run(make_run: Callable[..., Path], layers: tuple[str, ...]) -> Run:
+    folder = make_run(layers=layers, splits=("test",), tables=("layers", "metrics"))
     rows: list[dict[str, Any]] = []
     for name, kind, strength in ALTERATIONS:
-        for at, layer in enumerate(RESNET20):
+        for at, layer in enumerate(layers):
             common = {"checkpoint": "last", "epoch": 100, "split": "test", "layer": layer, "index": at, "pool": "none"}
             common |= {"scale": 1, "subset": 0, "n_samples": 10_000, "k": 100, "alteration": name, "kind": kind}
             common |= {"strength": strength, "n_used": 10_000, "reason": "", "engine": "exact", "recall": 1.0}
@@ -63,6 +68,8 @@ def test_levels_of_one_kind_are_a_family(run: Run) -> None:
     assert families(run.tables.invariance) == {"noise": ["noise_0.1", "noise_0.5", "noise_1"]}
     alone = run.tables.invariance[run.tables.invariance["alteration"].isin(["flip", "noise_1"])]
     assert families(alone) == {}
+    names = pd.DataFrame({"alteration": ["blur_10", "blur_2"], "strength": [10.0, 2.0]})
+    assert families(names) == {"blur": ["blur_2", "blur_10"]}, "by size, not by name"
 
 
 def test_every_metric_has_its_figure_and_every_family_one_more(run: Run) -> None:
@@ -86,6 +93,9 @@ def test_a_line_is_an_alteration_along_the_layers_with_its_chance(run: Run) -> N
     np.testing.assert_allclose(lines(single, "chance")[0].get_ydata(), [1 - at / 100 for at in range(len(RESNET20))])
     assert [line.get_label() for line in lines(family, "series")] == ["0.1", "0.5", "1"]
     assert not lines(single, "clean")
+    bands = [part.get_paths()[0].vertices for part in single.collections if len(part.get_paths())]
+    (band,) = (found for found in bands if np.isclose(found[:, 1].max(), distance(0, np.nan) + 1.959964 * 0.01))
+    assert band[:, 1].min() == pytest.approx(distance(len(RESNET20) - 1, np.nan) - 1.959964 * 0.01, abs=1e-6)
 
 
 def test_the_altered_sets_metrics_stand_beside_the_clean_ones(run: Run) -> None:
@@ -104,6 +114,11 @@ def test_against_the_level_lines_begin_at_the_clean_value(run: Run) -> None:
     first = lines(made.axes[0], "series")[0]
     assert list(first.get_xdata()) == [0.0, *LEVELS]
     assert list(first.get_ydata()) == [10.0, 20.0, 20.0, 20.0]
+    backwards = replace(run, tables=replace(run.tables, invariance=run.tables.invariance.iloc[::-1]))  # type: ignore[union-attr]
+    again = level_figure(backwards, "noise", run.main_checkpoint, "test", run.plain_variants[0])
+    assert again is not None
+    by_name = {axes.get_ylabel(): lines(axes, "series")[0].get_xydata().tolist() for axes in again.axes}
+    assert by_name["ID"] == first.get_xydata().tolist(), "whatever the order of the table"
     # The chance level of distances differs from layer to layer: one line would be wrong.
     assert [bool(lines(axes, "chance")) for axes in made.axes] == [False, True, True, False]
 
@@ -134,3 +149,9 @@ def test_an_open_axis_shows_every_panels_chance_level_and_few_layers_are_called_
             assert top >= np.nanmax(line.get_ydata())
     (sensitivity,) = [plot for plot in invariance_plots(run) if plot.name.startswith("sensitivity")]
     assert "6 chosen layers" in sensitivity.caption
+
+
+def test_where_all_layers_are_drawn_none_are_called_chosen(make_run: Callable[..., Path]) -> None:
+    plots = [plot for plot in invariance_plots(made_run(make_run, RESNET20[:4])) if plot.name.startswith("sensitivity")]
+    assert len(plots) == 1
+    assert "chosen" not in plots[0].caption

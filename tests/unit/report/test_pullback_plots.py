@@ -14,7 +14,7 @@ from rra_cli.pullback.inputs import plane as plane_section
 from rra_cli.report.html import report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
-from rra_cli.report.pullback_lines import contrast_figure, histogram_sheet, line_sheet
+from rra_cli.report.pullback_lines import contrast_figure, line_sheet
 from rra_cli.report.pullback_maps import curvature_sheet, relative_sheet, volume_sheet
 from rra_cli.report.pullback_plots import finding, followed, learned, pullback_plots, ratio_text
 from rra_cli.report.pullback_terms import pullback_terms
@@ -164,11 +164,6 @@ def test_intervals_are_those_of_the_table(folder: Path) -> None:
     spans = [segment[:, 1] for collection in collections for segment in collection.get_segments()]
     assert len(spans) == 6
     np.testing.assert_allclose(spans, np.tile([1.062, 1.15], (6, 1)))
-
-
-def test_histograms_are_of_near_and_far(folder: Path) -> None:
-    with styled():
-        assert histogram_sheet(view(folder, "flat")) is not None
 
 
 def test_all_of_them_are_among_the_plots_of_the_run(folder: Path) -> None:

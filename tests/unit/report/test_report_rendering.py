@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from rra_cli.errors import UserError
+from rra_cli.report import figures as drawn_plots
 from rra_cli.report import render
-from rra_cli.report import rendering as rendering_module
 from rra_cli.report.schema import TABLES
 from rra_cli.report.tables import read_table
 
@@ -101,8 +101,8 @@ def test_equal_runs_share_drawn_plots(make_run: MakeRun, tmp_path: Path, monkeyp
     first, second, other = make_run("a", **TINY), make_run("b", **TINY), make_run("c", **TINY | {"empty": [1]})
     (second / "config.yaml").write_text("experiment: another\n")
     drawn: list[str] = []
-    encode = rendering_module.encode
-    monkeypatch.setattr(rendering_module, "encode", lambda figure: drawn.append("x") or encode(figure))
+    encode = drawn_plots.encode
+    monkeypatch.setattr(drawn_plots, "encode", lambda figure: drawn.append("x") or encode(figure))
     written = render(first, cache=cache)
     count = len(drawn)
     copied = render(second, cache=cache)

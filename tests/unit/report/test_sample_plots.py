@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rra_cli.report.load import load_run
-from rra_cli.report.run import Run, Variant
+from rra_cli.report.run import Run
 from rra_cli.report.sample_curves import (
     along_layers_figure,
     by_neighbors_figure,
@@ -23,6 +24,7 @@ from rra_cli.report.sample_curves import (
 from rra_cli.report.sample_maps import layer_map, sim_by_neighbors_figure, sim_by_samples_figure, similarity_sheet
 from rra_cli.report.sample_plots import sample_plots
 from rra_cli.report.sample_view import Place
+from rra_cli.report.series import Variant
 from rra_cli.report.style import encode, styled
 from rra_cli.report.writing import write_table
 
@@ -145,11 +147,22 @@ def test_purity_has_a_panel_a_size_with_its_ends_hollow(run: Run) -> None:
     assert figure is not None
     hollow = [line for axes in figure.axes for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
     assert sorted({float(x) for line in hollow for x in line.get_xdata()}) == [999.0, 9999.0]
+    assert [axes.get_title() for axes in figure.axes] == ["N = 1,000", "N = 10,000"]
+    level = [line for axes in figure.axes for line in axes.get_lines() if list(line.get_xdata()) == [0, 1]]
+    assert [list(line.get_ydata()) for line in level] == [[0.1, 0.1]] * 2, "the chance level"
 
 
 def test_similarity_is_the_mean_over_consecutive_layers_by_k_and_by_density(run: Run) -> None:
-    lines = drawn(similarity_figure(here(run)), "series")
+    figure = similarity_figure(here(run))
+    lines = drawn(figure, "series")
     assert len(lines) == 4, "two sizes, by k and by density"
+    assert figure is not None
+    told = (("neighbours k", {999, 9999}), ("density k / N", {0.999, 0.9999}))
+    for axes, (label, last) in zip(figure.axes, told, strict=True):
+        assert axes.get_xlabel() == label
+        assert {max(line.get_xdata()) for line in axes.get_lines() if line.get_gid() == "series"} == last
+        chance = [line for line in axes.get_lines() if len(line.get_xdata()) == 3 and line.get_gid() is None]
+        assert [list(line.get_ydata()) for line in chance] == [[0.005, 0.05, 0.5]] * 2
     by_density = [line for line in lines if max(line.get_xdata()) <= 1]
     for line in by_density:
         np.testing.assert_allclose(line.get_ydata(), [similarity(0, 1, 0.01), similarity(0, 1, 0.1), 1.0])
@@ -163,7 +176,13 @@ def test_maps_hold_the_similarities_of_their_cell(run: Run) -> None:
     assert np.isnan(layer_map(frame, run.layers, 1000, 7)).all(), "there is no such cell"
     sheet = similarity_sheet(here(run))
     assert sheet is not None
-    assert sum(len(axes.get_images()) for axes in sheet.axes) == 6, "two sizes, three densities"
+    panels = [axes for axes in sheet.axes if axes.get_images()]
+    cells = [(size, density) for size in SIZES for density in DENSITIES]
+    for axes, (size, density) in zip(panels, cells, strict=True):
+        expected = layer_map(frame, run.layers, size, k_of(size, density))
+        np.testing.assert_array_equal(axes.get_images()[0].get_array(), expected)
+    assert [axes.get_title() for axes in panels] == ["0.01", "0.1", "1", "", "", ""]
+    assert [axes.get_ylabel() for axes in panels] == ["1,000", "", "", "10,000", "", ""]
 
 
 def test_divergences_are_maps_of_k_by_size_and_of_sizes_by_density(run: Run) -> None:
@@ -171,6 +190,8 @@ def test_divergences_are_maps_of_k_by_size_and_of_sizes_by_density(run: Run) -> 
     assert by_k is not None
     assert by_n is not None
     assert [axes.get_title() for axes in by_k.axes if axes.get_images()] == ["N = 1,000", "N = 10,000"]
+    assert [label.get_text() for label in by_k.axes[0].get_xticklabels()] == ["10", "100", "999"]
+    assert [text.get_text() for text in by_k.axes[0].texts] == [*["0", "2e-2", "2e-2", "2e-2"] * 2, "0"]
     titles = [axes.get_title() for axes in by_n.axes if axes.get_images()]
     assert titles == ["k / N = 0.01", "k / N = 0.1", "k / N = 1"]
     first = by_n.axes[0]
@@ -178,15 +199,31 @@ def test_divergences_are_maps_of_k_by_size_and_of_sizes_by_density(run: Run) -> 
     assert texts == ["0", "1e-4", "1e-4", "0"]
 
 
+def test_the_law_of_a_layer_is_that_of_its_dimension_at_the_largest_size(run: Run) -> None:
+    figure = mu_figure(here(run), "id_twonn")
+    assert figure is not None
+    for at, axes in enumerate(figure.axes[:3]):
+        (law,) = axes.get_lines()
+        d, mu = dimension(at, 10000), np.asarray(law.get_xdata())
+        np.testing.assert_allclose(law.get_ydata(), d * mu ** (-d - 1))
+        assert axes.get_title() == f"{LAYERS[at]}, d = {d:.0f}"
+
+
 def test_every_plot_is_drawn_and_saved(run: Run) -> None:
     found = list(sample_plots(run))
     assert len({plot.name for plot in found}) == len(found) == 8
-    assert mu_figure(here(run), "id_twonn") is not None
+    figures = {}
     with styled():
         for plot in found:
-            figure = plot.draw()
+            figure = figures[plot.name] = plot.draw()
             assert figure is not None, plot.name
             assert encode(figure)["png"].startswith(b"\x89PNG")
+    assert figures["id_twonn_samples_test"].axes[0].get_xlabel() == "samples N"
+    layers = figures["id_twonn_samples_layers_test"].axes[0].get_xticklabels()
+    assert [label.get_text() for label in layers] == LAYERS
+    texts = figures["nnls_sim_samples_test"].axes[0].texts
+    assert "1e-4" in {text.get_text() for text in texts}, "taken as probabilities"
+    assert "2e-2" in {text.get_text() for text in figures["nnls_sim_neighbors_test"].axes[0].texts}
 
 
 def test_a_run_without_a_study_has_none(make_run: MakeRun) -> None:
@@ -198,3 +235,45 @@ def test_captions_say_what_bands_take_for_granted_and_what_holds_by_definition(m
     assert "which take samples for independent" in captions["id_twonn_samples_test"]
     assert "k / N = 1 (k = N − 1)" in captions["nnls_sim_samples_test"]
     assert "by definition" in captions["nnls_sim_samples_test"]
+
+
+def with_intervals(run: Run, k: int = 100) -> Run:
+    """Intervals from 1 below to 2 above every value of the measured set, which was measured with k neighbours."""
+    metrics = run.tables.metrics.assign(k=k)
+    assert set(metrics["n_samples"]) == {10000}
+    values = [dimension(LAYERS.index(layer), 10000) for layer in metrics["layer"]]
+    metrics = metrics.assign(low=[value - 1 for value in values], high=[value + 2 for value in values])
+    return replace(run, tables=replace(run.tables, metrics=metrics))
+
+
+def ends_of(figure: Figure | None, at: int) -> tuple[float, float]:
+    """The lowest and highest point of the last band at place `at` of the horizontal axis."""
+    corners = drawn(figure, "band")[-1].get_paths()[0].vertices
+    here = corners[np.isclose(corners[:, 0], at)][:, 1]
+    return float(here.min()), float(here.max())
+
+
+def test_bands_are_the_runs_intervals_where_it_has_them_and_standard_errors_elsewhere(run: Run) -> None:
+    found, value = with_intervals(run), dimension(2, 10000)
+    by_size = by_size_figure(here(found), "id_twonn")
+    assert ends_of(by_size, 10000) == pytest.approx((value - 1, value + 2))
+    assert ends_of(by_size, 1000) == pytest.approx(dimension(2, 1000) + np.array([-1.96, 1.96]) * 0.01, abs=1e-3)
+    along = along_layers_figure(here(found), "id_twonn")
+    assert ends_of(along, 2) == pytest.approx((value - 1, value + 2))
+    by_neighbors = by_neighbors_figure(here(found), "nncs")
+    assert ends_of(by_neighbors, 100) == pytest.approx((value - 1, value + 2))
+    assert ends_of(by_neighbors, 1000) == pytest.approx((purity(2, 1000) - 0.02, purity(2, 1000) + 0.02), abs=1e-3)
+    without = ends_of(by_size_figure(here(run), "id_twonn"), 10000)
+    assert without == pytest.approx((value - 0.02, value + 0.02), abs=1e-3), "control"
+
+
+def test_captions_say_which_bands_are_intervals(run: Run) -> None:
+    captions = {plot.name: plot.caption for plot in sample_plots(with_intervals(run))}
+    kind = "95 % intervals over sets of such samples, from disjoint blocks of them, elsewhere ±1.96 standard errors"
+    for name in ("id_twonn_samples_test", "id_twonn_samples_layers_test"):
+        assert f"Bands: at N = 10,000 {kind}" in captions[name]
+    assert f"Bands: at N = 10,000, k = 100 {kind}" in captions["nncs_samples_test"]
+    of_other_k = {plot.name: plot.caption for plot in sample_plots(with_intervals(run, k=50))}
+    assert "Bands: ±1.96 standard" in of_other_k["nncs_samples_test"]
+    assert "intervals of all samples are in the plots of NNCS along the layers" in of_other_k["nncs_samples_test"]
+    assert kind in of_other_k["id_twonn_samples_test"], "which reads two neighbours, whatever k is"

@@ -14,8 +14,9 @@ from rra_cli.core.rundir import RunDir
 from rra_cli.core.runstate import RunState, Seen, Watcher
 from rra_cli.core.sweepdir import Outcome, Sweep, SweepJob
 from rra_cli.slurm import states
+from rra_cli.slurm.merging import merged
 from rra_cli.slurm.queue import UNKNOWN, Task
-from rra_cli.slurm.states import Pace, Tasks, look, merged
+from rra_cli.slurm.states import Pace, Tasks, look
 from rra_cli.slurm.submission import Submission
 
 PENDING = Task("12_3", "PENDING", "Priority")

@@ -15,7 +15,6 @@ import pytest
 from rra_cli import pipeline
 from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import ActivationsConfig, Comparison, Experiment, MetricSet, StoreConfig
-from rra_cli.console import make_reporter
 from rra_cli.core.store import Store
 from rra_cli.data.activation_files import ActivationFiles
 from rra_cli.data.augment import NoAugment
@@ -30,6 +29,7 @@ from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.report import render
+from rra_cli.reporters import make_reporter
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.stage import Context
 from rra_cli.training.optimizer import SGD

@@ -13,7 +13,6 @@ import pytest
 from rra_cli import pipeline
 from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, StoreConfig
-from rra_cli.console import make_reporter
 from rra_cli.core.store import Store
 from rra_cli.data.activation_files import ActivationFiles
 from rra_cli.data.augment import NoAugment
@@ -27,6 +26,7 @@ from rra_cli.neighbors.descent import library as descent_library
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
+from rra_cli.reporters import make_reporter
 from rra_cli.stages.engines import reserve_threads
 from rra_cli.stages.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out

@@ -30,9 +30,11 @@ from rra_cli.models.encoder import Encoder, Layer
 from rra_cli.models.mlp import MLP
 from rra_cli.models.model import Model
 from rra_cli.neighbors.exact import ExactEngine
-from rra_cli.stages.lay_out import check_heads, lay_out
+from rra_cli.stages.array_rows import shown_ranks
+from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
-from rra_cli.stages.tabulate import Tabulator, shown_ranks
+from rra_cli.stages.network_layers import check_heads
+from rra_cli.stages.tabulate import Tabulator
 from rra_cli.training.optimizer import SGD
 
 
@@ -164,8 +166,8 @@ def test_initial_weights_are_those_that_the_training_begins_with(base: Experimen
     training = lay_out(base).training
     assert training is not None
     kept = training.load_headed(Store(base.store_root), training.milestones[0]).state_dict()
-    fresh = {f"encoder.{name}": value for name, value in training.fresh_encoder().module.state_dict().items()}
-    for head, module in training.fresh_heads().items():
+    fresh = {f"encoder.{name}": value for name, value in training.fresh.encoder().module.state_dict().items()}
+    for head, module in training.fresh.heads().items():
         fresh |= {f"{head}.{name}": value for name, value in module.state_dict().items()}
     assert set(fresh) == set(kept)
     assert all(torch.equal(value, kept[name]) for name, value in fresh.items())
@@ -188,7 +190,7 @@ def test_the_encoder_of_a_method_without_labels_does_not_depend_on_classes(base:
     training = lay_out(base).training
     assert training is not None
     assert training.spec.identity["n_classes"] == 0
-    assert training.fresh_encoder().layers[-1].name == "hidden1"
+    assert training.fresh.encoder().layers[-1].name == "hidden1"
     supervised = lay_out(replace(base, method=Supervised(epochs=1, batch_size=20))).training
     assert supervised is not None
     assert supervised.spec.identity["n_classes"] == 10

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, 
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.store import Store
 from rra_cli.data.activation_files import ActivationFiles
-from rra_cli.data.alterations.alteration import Alteration, NoAlteration
+from rra_cli.data.alterations import draws
+from rra_cli.data.alterations.alteration import Alteration, NoAlteration, Seen
 from rra_cli.data.alterations.augmented import Augmented
 from rra_cli.data.alterations.labels import ShuffleLabels
 from rra_cli.data.alterations.noise import Noise
@@ -32,7 +35,8 @@ from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.label_overlap import LabelOverlap
 from rra_cli.metrics.metric import Metric
 from rra_cli.models.mlp import MLP
-from rra_cli.neighbors.exact import ExactEngine
+from rra_cli.neighbors.exact import ExactEngine, exact_neighbors
+from rra_cli.stages.images import Images
 from rra_cli.stages.invariance import CopyMeasure, Invariance
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
@@ -165,7 +169,46 @@ def test_samples_are_the_same_whatever_alters_them(base: Experiment) -> None:
     assert plain.measured_identity("test") != noisy.measured_identity("test")  # type: ignore[union-attr]
 
 
+def test_a_batch_has_the_noise_of_its_own_samples_before_it_is_normalised() -> None:
+    """clip(x / 255 + level ε), then (· - mean) / sd; batches that begin anywhere have the ε of their samples."""
+    data = Digits(n_samples=30, splits=("test",))
+    images = Images(data, alteration=NOISE)
+    samples, own = images.measured("test"), slice(10, 15)
+    noise = draws.normal(Seen("test", samples.ids[own]), NOISE.seed, (1, 8, 8))
+    expected = (np.clip(samples.images[own] / 255 + 0.02 * noise, 0, 1) - data.mean[0]) / data.std[0]
+    np.testing.assert_allclose(images.batches("test", 10, 15, "cpu").numpy(), expected, atol=1e-4)
+
+
 # invariance
+
+
+def test_copies_are_keyed_by_the_neighbours_that_are_read(base: Experiment) -> None:
+    """One stored graph serves every smaller k, so its key does not tell them apart."""
+    few, many = (
+        {stage.point.layer: stage.spec.key for stage in lay_out(chosen).stages if isinstance(stage, CopyMeasure)}
+        for chosen in (with_copies(replace(base, neighbors=ExactEngine(k=k)), noise=NOISE) for k in (3, 5))
+    )
+    assert few.keys() == many.keys()
+    assert not set(few.values()) & set(many.values())
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_where_the_samples_or_their_copies_cannot_be_searched_the_reason_is_told(lacking: int) -> None:
+    x = np.random.RandomState(0).normal(size=(20, 3))
+
+    def graph(reason: str) -> Any:
+        point, found = SimpleNamespace(k=5, data_title="x"), None if reason else exact_neighbors(x, 5)
+        return SimpleNamespace(
+            point=point, read=lambda context, k: (found, reason, 3), open=lambda context: (x, reason)
+        )
+
+    sides = [graph("row 3 is NaN" if side == lacking else "") for side in (0, 1)]
+    context: Any = SimpleNamespace(reporter=Watcher())
+    found = CopyMeasure(*sides).measure(context, Path())
+    assert {each.figures["metric"] for each in found} == COPIES
+    assert {(each.figures["value"], each.figures["reason"]) for each in found} == {(None, "row 3 is NaN")}
+    whole = CopyMeasure(graph(""), graph("")).measure(context, Path())
+    assert {each.figures["reason"] for each in whole} == {""}, "the control"
 
 
 def test_every_layer_is_held_against_its_copies(studied: tuple[Experiment, Path]) -> None:
@@ -185,6 +228,10 @@ def test_every_layer_is_held_against_its_copies(studied: tuple[Experiment, Path]
             assert row["clean"] == own[row["layer"], row["metric"]]
         else:
             assert row["clean"] == ("1.0" if row["metric"] in ("copy_nnls", "copy_overlap", "copy_cosine") else "0.0")
+        searched = row["metric"] in ("copy_nnls", "copy_overlap", *METRICS)
+        assert (row["engine"], row["recall"]) == (("exact", "1.0") if searched else ("", "")), (
+            "distances need no search"
+        )
 
 
 def test_mirrored_images_keep_all_distances_at_the_input(studied: tuple[Experiment, Path]) -> None:

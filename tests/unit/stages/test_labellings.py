@@ -50,22 +50,27 @@ def test_superclasses_belong_to_the_measured_samples(monkeypatch: pytest.MonkeyP
     """Whichever labels are trained on; without the files, by a stand-in for reading them."""
 
     def load(self: Cifar100, split: str) -> Samples:
-        fine = np.arange(100) % 100
+        fine = (np.arange(100) + 50 * (split == "train")) % 100
         labels = fine if self.labels == "fine" else fine // 5
         return Samples(np.zeros((100, 3, 32, 32), np.uint8), labels.astype(np.int64), np.arange(100))
 
     monkeypatch.setattr(Cifar100, "load", load)
     monkeypatch.setattr(Cifar100, "sizes", {"train": 100, "test": 100})
     data = Images(Cifar100(n_samples=30))
-    found = labels_of(LabelOverlap("superclass"), data).labels()
-    np.testing.assert_array_equal(found, data.labels("test") // 5)
+    for split in ("test", "train"):
+        found = labels_of(LabelOverlap("superclass"), data, split).labels()
+        np.testing.assert_array_equal(found, data.labels(split) // 5)  # type: ignore[arg-type]
 
 
 def test_a_column_of_a_file(tmp_path: Path) -> None:
-    """By sample id, whatever the order; numbers with a point are a quantity; the content is the identity."""
+    """By sample id, whatever the order and whoever else is in it; numbers with a point are a quantity; the content is
+    the identity.
+    """
     data = images()
     ids = data.sample_ids("test")
-    rows = "".join(f"{i},{i / 8},{'even' if i % 2 == 0 else 'odd'},{i // 10}\n" for i in ids[::-1])
+    assert ids.tolist() != list(range(len(ids)))
+    everyone = range(int(ids.max()) + 5, -1, -1)
+    rows = "".join(f"{i},{i / 8},{'even' if i % 2 == 0 else 'odd'},{i // 10}\n" for i in everyone)
     path = table(tmp_path, "sample_id,size,parity,tens\n" + rows)
     np.testing.assert_array_equal(labels_of(LabelOverlap("size", file=str(path)), data).labels(), ids / 8)
     parity = labels_of(LabelOverlap("parity", file=str(path)), data)
@@ -88,6 +93,9 @@ def test_a_column_split_tells_train_from_test(tmp_path: Path) -> None:
     path = table(tmp_path, "sample_id,split,mood\n0,train,good\n0,test,bad\n1,test,good\n")
     assert read_column(path, "mood", "train") == {0: "good"}
     assert read_column(path, "mood", "test") == {0: "bad", 1: "good"}
+    rows = "".join(f"{i},{split},{at}.5\n" for at, split in enumerate(("train", "test")) for i in range(1437))
+    both = LabelOverlap("half", file=str(table(tmp_path, "sample_id,split,half\n" + rows + "0,other,9\n")))
+    assert [set(labels_of(both, None, split).labels()) for split in ("train", "test")] == [{0.5}, {1.5}]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
@@ -17,12 +20,15 @@ from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import ActivationsConfig, Experiment, MetricSet, StoreConfig
 from rra_cli.config.pictures import PicturesConfig
 from rra_cli.core.store import Store
+from rra_cli.data.activation_files import ActivationFiles
 from rra_cli.data.attributes import luminance
 from rra_cli.data.augment import NoAugment
 from rra_cli.data.digits import Digits
+from rra_cli.embedding.procrustes import aligned, standardised
 from rra_cli.errors import UserError
 from rra_cli.methods.none import NoTraining
 from rra_cli.metrics.class_similarity import NNCS
+from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.models.mlp import MLP
 from rra_cli.neighbors.exact import ExactEngine
@@ -32,6 +38,8 @@ from rra_cli.report.style import styled
 from rra_cli.stages.images import Images
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.picture import PictureStage
+from rra_cli.stages.picture_study import PictureStudy
+from rra_cli.stages.results import Measured
 from rra_cli.training.optimizer import SGD
 
 K, N = 6, 80
@@ -140,6 +148,43 @@ def test_each_layer_is_turned_upon_the_one_before(root: Path) -> None:
         assert np.square(raw[layer]).sum(axis=1).mean() != pytest.approx(1.0, rel=1e-3), "stored as it was found"
 
 
+@dataclass(eq=False)
+class Drawn:
+    """A picture that a stage has made."""
+
+    method: str
+    point: SimpleNamespace
+    cloud: np.ndarray
+    k: int = 5
+
+    def load(self, store: Store) -> list[Measured]:
+        return [Measured({"reason": "", "engine": "exact", "recall": 1.0}, {"coordinates": self.cloud})]
+
+
+def test_a_series_is_of_one_method_split_and_pooling_and_goes_on_at_the_next_checkpoint() -> None:
+    """Every picture is another cloud; each is turned upon the layer before, the first layer upon its last picture."""
+    random, stages = np.random.default_rng(0), []
+    for checkpoint, split, pooling, layer, method in product(
+        ("epoch_0", "epoch_1", "last"), ("train", "test"), ("none", "avg"), ("a", "b", "c"), ("pca", "isomap")
+    ):
+        point = SimpleNamespace(checkpoint=checkpoint, split=split, pooling=pooling, layer=layer, k=5)
+        stages.append(Drawn(method, point, random.normal(size=(12, 2))))
+    data: Any = SimpleNamespace(sample_ids=lambda split: np.arange(12), has_labels=False)
+    study = PictureStudy(replace(PICTURES, n_samples=12, color_by=None), stages, data)  # type: ignore[arg-type]
+    none: Any = None
+    tables = study.tables(none, lambda point: vars(point))
+    before: dict[tuple[str, ...], np.ndarray] = {}  # of a series, and of its first layer
+    pictures = np.array([[row["x"], row["y"]] for row in tables["pictures"]]).reshape(len(stages), 12, 2)
+    for stage, own in zip(stages, pictures, strict=True):
+        where = stage.method, stage.point.split, stage.point.pooling
+        last = before.get((*where, "first") if stage.point.layer == "a" else where)
+        expected = standardised(stage.cloud) if last is None else aligned(stage.cloud, last)
+        np.testing.assert_allclose(own, expected, atol=1e-12, err_msg=str(stage.point))
+        before[where] = expected
+        if stage.point.layer == "a":
+            before[*where, "first"] = expected
+
+
 def test_variants_of_the_graph_say_how_many_samples_they_leave_alone(root: Path) -> None:
     found = rows(root, "graph_lists")
     assert {(row["metric"], row["graph"]) for row in found} == {("nncs_mutual", "mutual"), ("nnls_radius", "radius")}
@@ -151,7 +196,7 @@ def test_variants_of_the_graph_say_how_many_samples_they_leave_alone(root: Path)
         else:
             assert float(row["radius"]) > 0
             assert 0 < int(row["censored"]) < N / 2
-    assert rows(root, "nnls") == [], "that table is about the directed graph"
+    assert not (root / "run" / "tables" / "nnls.csv").exists(), "that table is about the directed graph"
     assert {row["metric"] for row in rows(root, "pairs")} == {"nnls_radius"}
 
 
@@ -165,6 +210,7 @@ def test_settings_decide_only_what_they_change(root: Path) -> None:
     fewer = keys(landmarks=10)
     assert {each for each in before if before[each] != fewer[each]} == {each for each in before if each[0] == "isomap"}
     assert not set(keys(n_neighbors=4).values()) & set(before.values())
+    assert not set(keys(seed=1).values()) & set(before.values())
     stages = [stage for stage in lay_out(experiment(root)).stages if isinstance(stage, PictureStage)]
     assert all(stage.done(Store(root / "store")) for stage in stages)
     assert all(stage.cost().seconds > 0 for stage in stages)
@@ -182,11 +228,31 @@ def test_plots_show_all_layers_by_class_and_by_attribute(root: Path) -> None:
     shown = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title().splitlines()[0] for axes in shown] == layers
     quality = {row["layer"]: row for row in rows(root, "picture_quality") if row["method"] == "pca"}
+    class_at = {(row["layer"], row["x"], row["y"]): row["class"] for row in rows(root, "pictures")}
+    legend = figure.legends[0]
+    colour_of = {
+        text.get_text(): to_rgba(line.get_color())
+        for text, line in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert len(set(colour_of.values())) == len(colour_of) == 10
     for axes, layer in zip(shown, layers, strict=True):
-        assert f"T {float(quality[layer]['trustworthiness']):.2f}".replace("0.", ".") in axes.get_title()
-        points = np.concatenate([each.get_offsets() for each in axes.collections])
-        assert len(points) == 50
-    assert len(figure.legends[0].get_texts()) == 10
+        told = (float(quality[layer][name]) for name in ("trustworthiness", "preservation"))
+        assert "T {:.2f}, kept {:.2f}".format(*told).replace("0.", ".") in axes.get_title()
+        (samples,) = axes.collections
+        assert len(samples.get_offsets()) == 50
+        for (x, y), colour in zip(samples.get_offsets().tolist(), samples.get_facecolors(), strict=True):
+            assert tuple(colour) == colour_of[class_at[layer, repr(x), repr(y)]]
+
+
+def test_a_panel_says_how_many_samples_it_leaves_out(root: Path) -> None:
+    run = load_run(root / "run")
+    assert run.tables.picture_quality is not None
+    partly = run.tables.picture_quality.assign(left_out=3, components=2)
+    run = replace(run, tables=replace(run.tables, picture_quality=partly))
+    with styled():
+        made = picture_plots.picture_figure(run, run.main_checkpoint, "test", run.plain_variants[0], "isomap")
+    assert made is not None
+    assert all(axes.get_title().splitlines()[2] == "77 of 80, 2 parts" for axes in made.axes if axes.get_visible())
 
 
 @pytest.mark.parametrize(
@@ -202,6 +268,20 @@ def test_what_is_not_measured_cannot_be_drawn(root: Path, changes: dict[str, Any
         lay_out(experiment(root, replace(PICTURES, **changes)))
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_a_users_layers_have_no_attributes_of_images(root: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "000_x.npy", np.random.RandomState(0).normal(size=(50, 3)))
+    files = replace(
+        experiment(root, replace(PICTURES, layers=("x",))),
+        dataset=ActivationFiles(),
+        activations=ActivationsConfig(path=str(tmp_path)),
+        metrics=MetricSet({"id_twonn": TwoNN()}),
+    )
+    with pytest.raises(UserError, match=r"pictures\.color_by is 'luminance', an attribute of images") as caught:
+        lay_out(files)
+    assert caught.value.hint == "leave it out"
+    assert lay_out(replace(files, pictures=replace(files.pictures, color_by=None))).studies
 
 
 def test_umap_is_refused_before_anything_is_built_where_it_is_missing(root: Path, monkeypatch) -> None:

@@ -35,6 +35,7 @@ from rra_cli.stages import pullback as stage_module
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.pullback import PullbackStage, of_curvature
 from rra_cli.stages.pullback_blocks import by_blocks, by_rounding, common_directions
+from rra_cli.stages.pullback_notes import naming
 from rra_cli.stages.pullback_tables import layer_row, of_directions
 from rra_cli.stages.results import Measured
 from rra_cli.training.optimizer import SGD
@@ -302,6 +303,13 @@ def test_without_a_classifier_a_logistic_regression_predicts(tmp_path: Path) -> 
     assert [row["prediction"] for row in tables["pullback_points"]] == [str(c) for c in p.argmax(axis=1)]
 
 
+def test_what_was_not_measured_has_no_table(two: Any) -> None:
+    """No empty nnls.csv and mu.csv; the two that every run has tell of its layers."""
+    wanted, _ = two
+    names = {path.stem for path in (wanted.store_root.parent / "run" / "tables").iterdir()}
+    assert names == {"layers", "metrics", "pullback", "pullback_points", "pullback_anchors"}
+
+
 def test_pixels_have_the_same_points_in_another_unit(two: Any) -> None:
     """Interpolation is affine, and so is normalisation."""
     wanted, _ = two
@@ -333,7 +341,7 @@ def test_pixels_change_volumes_by_the_unit_alone(two: Any, tmp_path: Path) -> No
     [
         ({"metrics": MetricSet({"m": replace(GRID, curvature=False)})}, "at is grid.*64 numbers"),
         ({"metrics": MetricSet({"m": replace(LINE, layers=("hiden1",))})}, "matches no layer.*hidden1"),
-        ({"metrics": MetricSet({"m": replace(LINE, classes=(1, "eleven"))})}, "there is no class 'eleven'"),
+        ({"metrics": MetricSet({"m": replace(LINE, classes=(1, "eleven"))})}, "^metrics.m: there is no class 'eleven'"),
         ({"dataset": Sinusoid(), "metrics": MetricSet({"m": replace(PLANE, classes=())})}, "is a plane itself"),
     ],
 )
@@ -353,9 +361,19 @@ def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, chang
         (replace(LINE, at="points", n=5000), "only 1,437 such samples"),
     ],
 )
-def test_samples_that_do_not_fit_are_told(tmp_path: Path, metric: Pullback, fault: str) -> None:
-    with pytest.raises(UserError, match=fault):
-        lay_out(experiment(tmp_path, {"m": metric})).check(Store(tmp_path / "store"), Quiet())
+def test_samples_that_do_not_fit_are_told_with_the_metric_among_several(
+    tmp_path: Path, metric: Pullback, fault: str
+) -> None:
+    with pytest.raises(UserError, match=rf"^metrics\.m: .*{fault}"):
+        lay_out(experiment(tmp_path, {"way": LINE, "m": metric})).check(Store(tmp_path / "store"), Quiet())
+
+
+def test_a_fault_names_its_metric_once() -> None:
+    for said in ("metrics.m.layers names none", "layers names none"):
+        with pytest.raises(UserError) as caught, naming("m"):
+            raise UserError(said, "name one")
+        assert caught.value.message.count("metrics.m") == 1
+        assert caught.value.hint == "name one"
 
 
 def test_collinear_images_span_no_plane() -> None:
@@ -370,7 +388,7 @@ def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
     from rra_cli.config.experiment import Runtime
 
     wanted = experiment(tmp_path, {"way": LINE}, runtime=Runtime(memory="10KB"))
-    with pytest.raises(UserError, match="may be taken") as caught:
+    with pytest.raises(UserError, match=r"^metrics\.way: .*may be taken") as caught:
         run(wanted, tmp_path / "run")
     assert caught.value.hint is not None
     assert "limit" in caught.value.hint

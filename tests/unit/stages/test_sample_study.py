@@ -22,6 +22,8 @@ from rra_cli.core.store import Store
 from rra_cli.data.activation_files import ActivationFiles
 from rra_cli.data.digits import Digits
 from rra_cli.errors import UserError
+from rra_cli.metrics.class_similarity import NNCS
+from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.spectrum import SingularValues
 from rra_cli.neighbors.exact import ExactEngine
@@ -152,9 +154,18 @@ def test_the_same_run_again_builds_nothing_and_writes_the_same(root: Path, table
         assert (again / f"{name}.csv").read_bytes() == (tables / f"{name}.csv").read_bytes()
 
 
-def test_lists_are_freed_once_they_are_measured(root: Path, tables: Path, tmp_path: Path) -> None:
-    chosen = replace(experiment(tmp_path), activations=ActivationsConfig(keep="until_measured"))
+def test_lists_are_freed_once_they_are_measured(
+    root: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, searched = replace(experiment(tmp_path), activations=ActivationsConfig(keep="until_measured")), list[int]()
+
+    def counted(*given: Any, **options: Any) -> Any:
+        searched.append(1)
+        return exact_subset_blocks(*given, **options)
+
+    monkeypatch.setattr(sample_lists, "exact_subset_blocks", counted)
     freed = run(chosen, tmp_path / "run")
+    assert len(searched) == 6, "each layer once: not before all that reads a list is measured"
     assert (freed / "samples.csv").read_bytes() == (tables / "samples.csv").read_bytes()
     store = Store(tmp_path / "store")
     specs = list_specs(chosen)
@@ -245,19 +256,29 @@ def test_a_users_files_have_it_too(tmp_path: Path) -> None:
     wide = random.normal(size=(60, 8)).astype(np.float32)
     for name, layer in (("00_a", wide), ("01_b", wide @ random.normal(size=(8, 3)).astype(np.float32))):
         np.save(folder / f"{name}.npy", layer)
+    more = {"linear": TwoNN(fit="linear"), "balanced": NNCS(class_balanced=True)}
     chosen = experiment(
         tmp_path,
         dataset=ActivationFiles(),
         activations=ActivationsConfig(path=str(folder)),
         neighbors=ExactEngine(k=K),
-        metrics=base(tmp_path).metrics,
+        metrics=MetricSet({**base(tmp_path).metrics.metrics, **more}),
     )
     found = run(chosen, tmp_path / "plain")
-    assert {row["metric"] for row in rows(found / "samples.csv")} == {"id_twonn"}, "without labels no NNCS"
+    assert {row["metric"] for row in rows(found / "samples.csv")} == {"id_twonn", "linear"}, "without labels no NNCS"
+    ratios = [(row["layer"], row["n_samples"], row["quantile"]) for row in rows(found / "samples_mu.csv")]
+    assert len(ratios) == len(set(ratios)) > 0, "of two fits, which see the same ratios, once"
     assert {row["n_samples"] for row in rows(found / "samples_nnls.csv")} == {"20", "35", "60"}
     np.save(folder / "labels.npy", random.integers(0, 3, size=60))
     labelled = run(chosen, tmp_path / "labelled")
-    assert {row["metric"] for row in rows(labelled / "samples.csv")} == {"id_twonn", "nncs"}
+    assert {row["metric"] for row in rows(labelled / "samples.csv")} == {"id_twonn", "linear", "nncs", "balanced"}
+    for metric, of in product(("nncs", "balanced"), ("value", "std_error", "chance")):
+        here = values(rows(labelled / "samples.csv", metric=metric, n_samples="60", k=str(K)), "layer", of=of)
+        assert here == pytest.approx(values(rows(labelled / "metrics.csv", metric=metric), "layer", of=of), abs=1e-12)
+    others = np.bincount(np.load(folder / "labels.npy")) - 1
+    assert len(set(others)) > 1, "the control: classes differ in size"
+    for row in rows(labelled / "samples.csv", metric="balanced", n_samples="60", basis="definition"):
+        assert float(row["value"]) == pytest.approx(np.mean(others / 59), abs=1e-12)
 
 
 def test_collapsed_layers_and_copies_have_reasons(tmp_path: Path) -> None:
@@ -267,9 +288,11 @@ def test_collapsed_layers_and_copies_have_reasons(tmp_path: Path) -> None:
     maps = random.normal(size=(60, 3, 2, 2)).astype(np.float32)
     np.save(folder / "00_a.npy", maps)
     np.save(folder / "01_point.npy", np.concatenate([maps, -maps], axis=3))  # whose means are 0
-    maps[:20] = maps[20:40]
+    maps[:20] = maps[20:24].repeat(5, axis=0)  # some have as many copies as neighbours are looked at, most have none
     np.save(folder / "02_copies.npy", maps)
-    np.save(folder / "labels.npy", np.arange(60) % 3)
+    labels = np.arange(60) % 3
+    labels[:20] = labels[20:24].repeat(5)  # so that it does not matter which of them are taken
+    np.save(folder / "labels.npy", labels)
     chosen = experiment(
         tmp_path,
         pooling={"avg_global": Pooling.named("avg_global")},

@@ -365,7 +365,7 @@ def test_the_same_data_set_as_another_has_the_same_values(base: Experiment) -> N
     for row in (found := rows(tables / "metrics.csv")):
         assert (row["split"], row["dataset"] in ("", "again")) == ("test", True)
     again = [row for row in found if row["dataset"] == "again"]
-    layer = lay_out(base).training.fresh_encoder().representation  # type: ignore[union-attr]
+    layer = lay_out(base).training.fresh.encoder().representation  # type: ignore[union-attr]
     assert [(row["metric"], row["layer"], row["k"]) for row in again] == [
         ("one_nn_probe", layer, "1"),
         ("knn_probe", layer, "5"),

@@ -122,14 +122,22 @@ def tables(root: Path, plain: Path) -> Path:
     return found
 
 
-def features(tmp_path: Path, layer: str, checkpoint: str) -> np.ndarray:
-    """A layer's activations, of the same training in a store that keeps them."""
+def features(tmp_path: Path, checkpoint: str) -> dict[str, np.ndarray]:
+    """The layers' activations, of the same training in a store that keeps them."""
     asked = experiment(tmp_path, UncertaintyConfig(), activations=ActivationsConfig(keep="always"))
     run(asked, tmp_path / "again")
-    for capture in lay_out(asked).captures:
-        if (capture.point.layer, capture.point.checkpoint.label) == (layer, checkpoint):
-            return np.array(capture.open(Store(tmp_path / "store"))[0])
-    raise AssertionError(layer)
+    captures = [(capture.point, capture.open(Store(tmp_path / "store"))[0]) for capture in lay_out(asked).captures]
+    # The input, which has no module, is captured once for all of them.
+    return {at.layer: np.array(x) for at, x in captures if at.checkpoint.label == checkpoint or not at.module}
+
+
+def imbalance(one: np.ndarray, other: np.ndarray) -> float:
+    """By its definition: 2 / n times the mean rank in the other layer of the nearest neighbour in the one."""
+    near, far = (np.linalg.norm(x[:, None].astype(float) - x[None], axis=2) for x in (one, other))
+    np.fill_diagonal(near, np.inf)
+    np.fill_diagonal(far, -1.0)
+    ranks = far.argsort(axis=1).argsort(axis=1)
+    return float(2 / len(one) * ranks[np.arange(len(one)), near.argmin(axis=1)].mean())
 
 
 def test_nothing_else_changes(plain: Path, tables: Path) -> None:
@@ -161,7 +169,8 @@ def test_who_has_what(tables: Path) -> None:
 
 def test_values_of_blocks_are_those_of_their_samples_alone(root: Path, tables: Path, tmp_path: Path) -> None:
     layer = "logits"
-    x = features(tmp_path, layer, "last")
+    layers = features(tmp_path, "last")
+    x = layers[layer]
     found = {
         row["metric"]: row for row in rows(tables, "metrics") if (row["layer"], row["checkpoint"]) == (layer, "last")
     }
@@ -175,6 +184,12 @@ def test_values_of_blocks_are_those_of_their_samples_alone(root: Path, tables: P
     for name, metric, values in (("id", TwoNN(), ids), ("nncs", NNCS(), shares)):
         expected = interval_of(metric, float(found[name]["value"]), np.array(values), N)
         assert (float(found[name]["low"]), float(found[name]["high"])) == pytest.approx(expected)
+    pairs = [row for row in rows(tables, "pairs") if row["checkpoint_a"] == row["checkpoint_b"] == "last"]
+    for row in (row for row in pairs if layer in (row["layer_a"], row["layer_b"]) and row["layer_a"] != row["layer_b"]):
+        one, other = layers[row["layer_a"]], layers[row["layer_b"]]
+        of_blocks = np.array([imbalance(one[block], other[block]) for block in block_rows(N, 4)])
+        expected = interval_of(InformationImbalance(), float(row["value"]), of_blocks, N)
+        assert (float(row["low"]), float(row["high"])) == pytest.approx(expected), (row["layer_a"], row["layer_b"])
 
 
 def test_null_values_are_those_of_permuted_labels(root: Path, tables: Path) -> None:
@@ -188,6 +203,17 @@ def test_null_values_are_those_of_permuted_labels(root: Path, tables: Path) -> N
     assert float(row["null_mean"]) == pytest.approx(np.mean(null))
     assert float(row["null_sd"]) == pytest.approx(np.std(null, ddof=1))
     assert float(row["p_value"]) == 1 / (M + 1), "digits lie by class in the pixels"
+
+
+def test_null_values_of_pairs_are_those_of_layers_whose_samples_are_mixed_each_by_itself(tables: Path) -> None:
+    """Mixed alike, they would stay as related as they are."""
+    told = [row for row in rows(tables, "nnls") if row["p_value"]]
+    assert told
+    for row in told:
+        mean, sd, chance = float(row["null_mean"]), float(row["null_sd"]), float(row["chance"])
+        assert sd > 0.0
+        assert mean == pytest.approx(chance, abs=5 * sd / M**0.5)
+        assert float(row["nnls"]) > mean + 5 * sd, "the control: their own samples are related"
 
 
 def test_the_level_is_chosen_without_measuring_again(root: Path, tables: Path) -> None:

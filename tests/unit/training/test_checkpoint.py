@@ -15,10 +15,11 @@ from training_jobs import Dropped, Store, job
 from rra_cli.core.signals import Interrupted
 from rra_cli.errors import UserError
 from rra_cli.models.mlp import MLP
-from rra_cli.training import checkpoint
-from rra_cli.training.checkpoint import NEWEST, PREVIOUS, load_encoder, resume, weights_of, write_checkpoint
+from rra_cli.training import state
+from rra_cli.training.checkpoint import load_encoder, weights_of, write_checkpoint
 from rra_cli.training.job import TrainingJob, begin
 from rra_cli.training.loop import run_training
+from rra_cli.training.state import NEWEST, PREVIOUS, resume
 
 ENTRIES = ["epoch_0002", "epoch_0003", "best", "history"]
 
@@ -208,7 +209,7 @@ def test_ctrl_c_leaves_it_resumable(tmp_path: Path, undisturbed: dict[str, bytes
 
 def test_other_conditions_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work, store = stopped_in_epoch_3(tmp_path)
-    monkeypatch.setattr(checkpoint, "conditions", lambda device: {"torch": "2.0", "device": "cuda", "threads": 64})
+    monkeypatch.setattr(state, "conditions", lambda device: {"torch": "2.0", "device": "cuda", "threads": 64})
     warnings, _ = finish(work, store)
     assert len(warnings) == 1
     assert "with torch 2.0, device cuda, threads 64: weights may differ in the last bits" in warnings[0]

@@ -20,10 +20,11 @@ from rra_cli.data.augment import Drawn, NoAugment
 from rra_cli.errors import UserError
 from rra_cli.methods.supervised import Supervised
 from rra_cli.models.mlp import MLP
-from rra_cli.training.checkpoint import NEWEST, load_encoder
+from rra_cli.training.checkpoint import load_encoder
 from rra_cli.training.job import TrainingJob, begin
 from rra_cli.training.loop import run_training
 from rra_cli.training.optimizer import SGD, Adam
+from rra_cli.training.state import NEWEST
 
 ENTRIES = ["epoch_0000", "epoch_0003", "best", "history"]
 METHODS = trained_methods()

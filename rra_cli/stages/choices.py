@@ -1,14 +1,56 @@
-"""To which other data sets a trained network is applied, and at which of its layers."""
+"""What of a network is measured: at which checkpoints, which layers, and on which other data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from rra_cli.config.experiment import Experiment
 from rra_cli.data.dataset import SPLITS, ImageDataset
 from rra_cli.errors import UserError, did_you_mean
 from rra_cli.metrics.metric import TransferMetric
+from rra_cli.stages.point import Checkpoint
+from rra_cli.stages.train import TrainStage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def chosen_checkpoints(training: TrainStage, wanted: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints to measure, in the order of their epochs, each once."""
+    known = {point.label: point for point in (*training.milestones, training.best, training.last)}
+    chosen: set[str] = set()
+    for name in wanted:
+        if name == "milestones":
+            chosen.update(point.label for point in training.milestones)
+        elif name == training.last.entry:
+            chosen.add("last")
+        elif name in known:
+            chosen.add(name)
+        else:
+            raise UserError(
+                f"activations.checkpoints names {name!r}, which this training does not keep: "
+                + did_you_mean(name, ["milestones", *known]),
+                "epochs are kept by method.milestones=[0,10,...]",
+            )
+    if not chosen:
+        raise UserError(
+            f"activations.checkpoints={list(wanted)} leaves nothing to measure: this training keeps no milestones",
+            "use [milestones,last] or [best]",
+        )
+    return [known[label] for label in known if label in chosen]
+
+
+def chosen_modules(
+    module: nn.Module, named: list[str], extra: Sequence[str], input_shape: tuple[int, int, int]
+) -> list[str]:
+    """The named layers and the extra ones asked for, in the order in which the network runs them; layer 0 first."""
+    if not extra:
+        return named
+    from rra_cli.activations.layers import resolve_layers
+
+    return ["", *resolve_layers(module, [*named[1:], *extra], input_shape=input_shape)]
 
 
 def transfer_datasets(experiment: Experiment) -> Mapping[str, ImageDataset]:

@@ -1,0 +1,76 @@
+"""The files of a run folder: what they are called, and its configuration and provenance, written and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rra_cli.core import files
+from rra_cli.core.reading import read_json, read_yaml
+from rra_cli.core.spec import canonical_json, differences
+from rra_cli.errors import UserError
+
+State = Literal["running", "done", "failed", "interrupted"]
+
+CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
+LEASE = ".lease"
+OURS = (LEASE, LOG, ".hydra", "tables", "tables/per_sample", "plots")
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises `UserError` where one of these, which would be written to in place, leads somewhere else."""
+    for name in names:
+        if (folder / name).is_symlink():
+            raise UserError(
+                f"{folder / name} is a link, behind which nothing is written",
+                "remove it, or give another folder (hydra.run.dir, hydra.sweep.dir)",
+            )
+
+
+def read_config(path: Path) -> Any:
+    """The `config.yaml` of a run folder as plain values; `UserError` where it is missing or unreadable."""
+    try:
+        return read_yaml(Path(path) / CONFIG)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{Path(path) / CONFIG} cannot be read: {error}", "is this a run folder of rra?") from error
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """The `provenance.json` of a run folder; None where there is none that can be read."""
+    try:
+        found = read_json(Path(path) / PROVENANCE)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def config_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
+    """Where a configuration differs from the one in a run folder, a line each. `UserError` where that is unreadable."""
+    return list(differences(read_config(path), json.loads(canonical_json(config))))
+
+
+def in_one_line(found: Sequence[str], most: int = 3) -> str:
+    """The first differences, and how many more there are."""
+    return "; ".join(found[:most]) + (f"; and {len(found) - most} more" if len(found) > most else "")
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Writes the configuration, or compares it with the one that lies there. `UserError` where that is another."""
+    canonical_json(config)  # raises for what is no JSON
+    if (path / CONFIG).exists():
+        found = config_differences(path, config)
+        if found:
+            in_sweep = any((folder / "sweep.json").is_file() for folder in path.parents)
+            raise UserError(
+                f"the run folder {path} holds a run with another configuration: {in_one_line(found)}",
+                "repeat that run's configuration to go on with it, or set "
+                f"hydra.{'sweep' if in_sweep else 'run'}.dir to another folder",
+            )
+        return
+    import yaml  # comes with omegaconf
+
+    # The order of the person who wrote the options, not the alphabet's.
+    ordered = json.loads(json.dumps(config, allow_nan=False))
+    files.write_text(path / CONFIG, yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120))
