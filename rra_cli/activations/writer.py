@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rra_cli.activations import npy
+from rra_cli.activations.layer_files import nonfinite_rows
 from rra_cli.core import files
 from rra_cli.errors import UserError
 
@@ -43,7 +44,7 @@ class LayerWriter:
                 "give the network inputs of one size, or pool the layer (pooling='mean' for tokens)",
             )
         values = values.to(self._dtype)
-        self._nonfinite_rows += int((~torch.isfinite(values)).flatten(1).any(dim=1).sum())
+        self._nonfinite_rows += nonfinite_rows(values.flatten(1))
         with files.explained(self._path.parent):
             npy.write_rows(self._path, self._rows, values.cpu().numpy())
         self._rows += len(values)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
 from rra_cli.neighbors.tiles.row_kernels import round_rotated_rows, round_rows
+from rra_cli.neighbors.tiles.workspace import workspace
 
 if TYPE_CHECKING:
     import torch
@@ -123,15 +124,12 @@ class Int8(Product):
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
         return self._sum_of_products("first", [(left.parts[0], right.parts[0])]), _NO_CROSS
 
-    def __init__(self) -> None:
-        self._buffers: dict[str, torch.Tensor] = {}
-
     def _sum_of_products(self, use: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> NDArray[Any]:
         """The exact sum of products a b', `(m, n)`: int32 where it fits, else float64."""
         import torch
 
         m, n, features = len(pairs[0][0]), len(pairs[0][1]), pairs[0][0].shape[1]
-        out, term = self._buffer(use, m, n), self._buffer("term", m, n)
+        out, term = (torch.from_numpy(_tile(each, m, n, np.int32)) for each in (use, "term"))
         step = _INT32_FEATURES // len(pairs)
         if features <= step:
             torch._int_mm(pairs[0][0], pairs[0][1].T, out=out)
@@ -143,14 +141,6 @@ class Int8(Product):
             for a, b in pairs:
                 total += torch._int_mm(a[:, start : start + step], b[:, start : start + step].T, out=term).numpy()
         return total
-
-    def _buffer(self, use: str, m: int, n: int) -> torch.Tensor:
-        """One allocation for all tiles: fresh memory costs page faults."""
-        import torch
-
-        if use not in self._buffers or self._buffers[use].numel() < m * n:
-            self._buffers[use] = torch.empty(m * n, dtype=torch.int32)
-        return self._buffers[use][: m * n].view(m, n)
 
 
 class RotatedInt8(Int8):
@@ -227,10 +217,19 @@ class Float(Product):
         return Panel(start, facts, (torch.from_numpy(kept),))
 
     def tile(self, left: Panel, right: Panel) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        import torch
+
         from rra_cli.neighbors.device.precision import ieee_products
 
+        out = torch.from_numpy(_tile("first", len(left), len(right), self._dtype))
         with ieee_products():  # a process may have set products to round to bfloat16
-            return (left.parts[0] @ right.parts[0].T).numpy(), _NO_CROSS
+            torch.mm(left.parts[0], right.parts[0].T, out=out)
+        return out.numpy(), _NO_CROSS
+
+
+def _tile(use: str, m: int, n: int, dtype: Any) -> NDArray[Any]:
+    """An `(m, n)` array, which the next tile of this use takes over."""
+    return workspace(use, m * n * np.dtype(dtype).itemsize).view(dtype).reshape(m, n)
 
 
 @lru_cache(maxsize=1)

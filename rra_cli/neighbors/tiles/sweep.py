@@ -7,7 +7,7 @@ and its columns. What tiles cannot decide within their precision stays on the li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -22,6 +22,7 @@ from rra_cli.neighbors.threads import over_rows
 from rra_cli.neighbors.tiles import list_kernels, mark_kernels
 from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.products import Panel, Product
+from rra_cli.neighbors.tiles.workspace import workspace
 
 _TILE = 4096
 _LONGEST = 2.0**39  # multiply-adds of a tile, times bytes of a number: 13 s in one slow thread
@@ -48,7 +49,6 @@ class Sweep:
     offset: int | None
     memory: int
     cuts: tuple[int, ...] = ()
-    _workspace: dict[str, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def panel_rows(self) -> int:
@@ -152,13 +152,6 @@ class Sweep:
         last = at + 1 == len(steps)
         return [cut for cut in self.cuts if below(cut, steps[at]) and (last or not below(cut, steps[at + 1]))]
 
-    def _marks(self, m: int, n: int) -> NDArray[np.uint8]:
-        """A byte for every pair of a tile, rows padded to words."""
-        if m * (n + 8) > len(self._workspace.get("marks", ())):
-            self._workspace["marks"] = np.empty(m * (n + 8), np.uint8)
-        width = -(-n // 8) * 8
-        return self._workspace["marks"][: m * width].reshape(m, width)
-
     def _panel(self, panels: dict[tuple[str, int, int], Panel], rows: Rows, side: str, start: int, stop: int) -> Panel:
         """Rounded rows; one panel a side is held."""
         key = (side, start, stop)
@@ -198,7 +191,7 @@ class Sweep:
             lists.tighten(first_list, first_list + n)
         others = lists.bound[first_list : first_list + n] if both else np.zeros(n, np.float32)
         columns = _marks.column_terms(right.facts, others, lists.error)
-        rows, marks = np.empty((m, 6), np.float32), self._marks(m, n)
+        rows, marks = np.empty((m, 6), np.float32), _marks_of(m, n)
         own = self.own[left.start : left.start + m] - right.start
         bound = lists.bound[left.start : left.start + m]
         facts: tuple[Any, ...] = (products, cross, left.facts, right.facts, lists.error)
@@ -216,6 +209,12 @@ class Sweep:
         if both:
             offer = partial(_lists.offer_to_columns, *given, first_list, first_row, *kept)
             over_rows(offer, n, align=8, pieces=2)
+
+
+def _marks_of(m: int, n: int) -> NDArray[np.uint8]:
+    """A byte for every pair of a tile, rows padded to words."""
+    width = -(-n // 8) * 8
+    return workspace("marks", m * width).reshape(m, width)
 
 
 def _blocks_of(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
