@@ -61,9 +61,9 @@ def gemm_rates(rows: int = 2048, features: int = 4096, columns: int = 4096, repe
 
 def best_times(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Seconds of every side's fastest call. The sides take turns, and every other round runs in reverse order."""
-    best = dict.fromkeys(sides, float("inf"))
+    best, names = dict.fromkeys(sides, float("inf")), list(sides)
     for repeat in range(repeats):
-        for name in list(sides) if repeat % 2 == 0 else reversed(sides):
+        for name in names if repeat % 2 == 0 else names[::-1]:
             start = time.perf_counter()
             sides[name]()
             best[name] = min(best[name], time.perf_counter() - start)

@@ -132,11 +132,14 @@ def _dated() -> Path:
 
 def _show(view: View) -> None:
     """The last layer of every group on one screen, and what was refused."""
-    from rra_cli.cli.compare_table import group_table, pullback_table, refusals
+    from rra_cli.cli.compare_table import accuracies_table, group_table, pullback_table, refusals
     from rra_cli.console import show
+    from rra_cli.report.compare_accuracy_text import accuracy_remarks
 
-    for table in (group_table(view), pullback_table(view)):
+    for table in (group_table(view), accuracies_table(view), pullback_table(view)):
         if table is not None:
             show(table)
+    for line in accuracy_remarks(view):
+        show(line)
     for line in refusals(view):
         show(line)

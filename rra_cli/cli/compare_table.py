@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rra_cli.console import make_table
+from rra_cli.report.compare_accuracy_text import accuracy_table
 from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
 from rra_cli.report.compare_view import View
 from rra_cli.report.run import unaltered_images
@@ -43,6 +44,13 @@ def group_table(view: View) -> Any:
     title = f"{split}: mean ± sd over the seeds" if view.repeated else f"{split}: one run a group"
     title += f"; {view.one_network}" if view.one_network else ""
     return make_table(title, header, body, text_columns=2)
+
+
+def accuracies_table(view: View) -> Any:
+    """Accuracies after the last epoch, and the difference to the reference group; None without any."""
+    header, rows = accuracy_table(view)
+    title = "accuracy after the last epoch" + (": mean ± sd over the seeds" if view.repeated else "")
+    return make_table(title, header, rows) if rows else None
 
 
 def pullback_table(view: View) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.runs import FinishedRun
-from rra_cli.comparison.statistics import LEVEL, summarise
+from rra_cli.comparison.statistics import LEVEL, difference, summarise
 from rra_cli.errors import UserError
 from rra_cli.report.tables import read_table
 
@@ -28,12 +29,33 @@ class _Cell:
     reasons: dict[str, None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Intra:
+    """What the runs of a group measured, by place, layers, N and k. faults: tables that cannot be read."""
+
+    group: Group
+    cells: Mapping[tuple[Any, ...], _Cell]
+    indices: Mapping[str, int]
+    faults: list[str]
+
+    def place(self, key: tuple[Any, ...]) -> Row:
+        """A key as tables call it, and where its layers stand."""
+        named = dict(zip(_KEY, key, strict=True))
+        return {**named, **{f"index_{side}": self.indices[str(named[f"layer_{side}"])] for side in "ab"}}
+
+
 def intra_rows(group: Group, checkpoints: Collection[str] | None, level: float = LEVEL) -> tuple[list[Row], list[str]]:
     """A row an ordered pair of layers of one model, at one place: mean, sd and t interval over the seeds; and why runs
     have no say whose tables cannot be read. Runs that did not measure it have none, either.
 
     checkpoints: which; None for all.
     """
+    intra = read_intra(group, checkpoints)
+    return list(rows_of(intra, level)), intra.faults
+
+
+def read_intra(group: Group, checkpoints: Collection[str] | None) -> Intra:
+    """The values of a group's runs."""
     cells: dict[tuple[Any, ...], _Cell] = {}
     indices: dict[str, int] = {}
     faults = []
@@ -50,20 +72,16 @@ def intra_rows(group: Group, checkpoints: Collection[str] | None, level: float =
             cell.chance = float(row["chance"])
             if row["reason"]:
                 cell.reasons[str(row["reason"])] = None
-    return list(_rows(group, cells, indices, level)), faults
+    return Intra(group, cells, indices, faults)
 
 
-def _rows(
-    group: Group, cells: Mapping[tuple[Any, ...], _Cell], indices: Mapping[str, int], level: float
-) -> Iterator[Row]:
-    for key, cell in cells.items():
-        named = dict(zip(_KEY, key, strict=True))
+def rows_of(intra: Intra, level: float = LEVEL) -> Iterator[Row]:
+    """A row an ordered pair of layers."""
+    for key, cell in intra.cells.items():
         found = summarise(cell.values.values(), level)
         yield {
-            "group": group.label,
-            **named,
-            "index_a": indices[str(named["layer_a"])],
-            "index_b": indices[str(named["layer_b"])],
+            "group": intra.group.label,
+            **intra.place(key),
             "mean": found.mean,
             "sd": found.sd,
             "n": found.n,
@@ -72,6 +90,22 @@ def _rows(
             "chance": cell.chance,
             "reason": "; ".join(cell.reasons),
         }
+
+
+def intra_differences(found: Sequence[Intra], level: float = LEVEL) -> Iterator[Row]:
+    """Every earlier group minus every later one, of every two layers once and of equal N and k."""
+    for one, other in combinations(found, 2):
+        for key, cell in one.cells.items():
+            counterpart, place = other.cells.get(key), one.place(key)
+            if counterpart is None or place["index_a"] >= place["index_b"]:
+                continue
+            test = difference(cell.values, counterpart.values, level)
+            counts = [summarise(each.values.values()).n for each in (cell, counterpart)]
+            yield {
+                **{"group_a": one.group.label, "group_b": other.group.label, **place},
+                **{"difference": test.value, "low": test.low, "high": test.high, "p": test.p},
+                **{"n_a": counts[0], "n_b": counts[1], "paired": "by seed" if test.paired else "no"},
+            }
 
 
 def _own(run: FinishedRun, checkpoints: Collection[str] | None) -> pd.DataFrame:

@@ -168,18 +168,18 @@ def _refusals(groups: Sequence[Group], here: Sequence[Model], split: str, same_s
     for one, other in combinations(here, 2):
         if _samples_key(one, split, same_samples) != _samples_key(other, split, same_samples):
             labels = groups[one.group].label, groups[other.group].label
-            found.setdefault(labels, Refused(*labels, split, _why(one, other, split)))
+            found.setdefault(labels, Refused(*labels, split, _why(one, other, split, same_samples)))
     return list(found.values())
 
 
-def _why(one: Model, other: Model, split: str) -> str:
+def _why(one: Model, other: Model, split: str, same_samples: bool) -> str:
     a, b = one.rows[0], other.rows[0]
     samples = samples_of(one.run, split), samples_of(other.run, split)
     if a.n_samples != b.n_samples:
         return f"other samples: {a.n_samples} and {b.n_samples} of them"
-    if None in samples:
+    if None in samples and not same_samples:
         return "nobody can tell whether their rows are the same samples: there are no labels (--same-samples says so)"
-    if samples[0] != samples[1]:
+    if samples[0] != samples[1] and not same_samples:
         first, second = (flatten(each) if isinstance(each, Mapping) else {} for each in samples)
         differ = [key for key in {**first, **second} if first.get(key) != second.get(key)]
         told = ", ".join(f"{key} {first.get(key, '–')} and {second.get(key, '–')}" for key in differ[:4])

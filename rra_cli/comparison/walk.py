@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rra_cli.comparison import correlation, curves, matrices
+from rra_cli.comparison import accuracies, contrasts, correlation, curves, matrices
 from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
-from rra_cli.comparison.intra import intra_rows
+from rra_cli.comparison.intra import intra_differences, read_intra, rows_of
 from rra_cli.comparison.networks import alteration_of, same_networks
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.pullback import compare_pullback
@@ -77,6 +77,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
     rows["groups"] = _group_rows(grouping)
     with reporter.task("means over seeds"):
         _curves(grouping.groups, rows, options)
+        _accuracies(grouping.groups, rows, options.level)
         for table, found in zip(_PULLBACK, compare_pullback(grouping.groups, options.level), strict=True):
             rows[table] += found
     refused = _models(grouping.groups, rows, options, reporter)
@@ -103,19 +104,33 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         altered=any(alteration_of(run) for group in grouping.groups for run in group.runs),
         same=same_networks(grouping.groups),
         swept=swept_number(grouping),
+        reference=accuracies.reference_of(grouping.groups).label,
     )
 
 
 def _curves(groups: Sequence[Group], rows: Mapping[str, Rows], options: Options) -> None:
     cells = [curves.cells_of(group) for group in groups]
-    for group, own in zip(groups, cells, strict=True):
+    within = [contrasts.contrasts_of(own) for own in cells]
+    intra = []
+    for group, own, contrast in zip(groups, cells, within, strict=True):
         rows["layers"].extend(curves.layer_rows(group, own, options.level))
         rows["training"].extend(curves.training_rows(group, options.level))
         mains = None if options.checkpoints is None else [correlation.main_checkpoint(group)]
-        intra, faults = intra_rows(group, mains, options.level)
-        rows["nnls_intra"].extend(intra)
-        rows["refused"] += [{"quantity": INTRA_MODEL, "group_a": group.label, "reason": fault} for fault in faults]
+        intra.append(read_intra(group, mains))
+        rows["nnls_intra"].extend(rows_of(intra[-1], options.level))
+        rows["contrasts"].extend(contrasts.contrast_rows(group, contrast, options.level))
+        told = {"quantity": INTRA_MODEL, "group_a": group.label}
+        rows["refused"] += [{**told, "reason": fault} for fault in intra[-1].faults]
     rows["differences"].extend(curves.difference_rows(groups, cells, options.level))
+    rows["contrast_differences"].extend(contrasts.contrast_differences(groups, within, options.level))
+    rows["nnls_intra_differences"].extend(intra_differences(intra, options.level))
+
+
+def _accuracies(groups: Sequence[Group], rows: Mapping[str, Rows], level: float) -> None:
+    found = [accuracies.accuracies_of(group) for group in groups]
+    for group, own in zip(groups, found, strict=True):
+        rows["accuracies"].extend(accuracies.accuracy_rows(group, own, level))
+    rows["accuracy_differences"].extend(accuracies.accuracy_differences(groups, found, level))
 
 
 def _models(

@@ -74,7 +74,7 @@ def interval(
 
     The metric has another level on blocks than on all samples, so their spread is told on a scale on which it depends
     little on the level: fractions by the arcsine of their root, quantities from 0 by their logarithm, those without
-    bounds by asinh.
+    bounds, or 0 somewhere, by asinh. Its ends lie within the bounds.
     """
     from scipy.special import stdtrit
 
@@ -89,9 +89,9 @@ def interval(
     if low == 0.0 and min(value, of_blocks.min()) > 0.0:
         factor = float(np.exp(reach * np.log(of_blocks).std(ddof=1)))
         return value / factor, min(value * factor, np.inf if high is None else high)
-    half = reach * float(np.arcsinh(of_blocks).std(ddof=1))
-    middle = float(np.arcsinh(value))
-    return float(np.sinh(middle - half)), float(np.sinh(middle + half))
+    middle, half = float(np.arcsinh(value)), reach * float(np.arcsinh(of_blocks).std(ddof=1))
+    least, most = -np.inf if low is None else low, np.inf if high is None else high
+    return max(float(np.sinh(middle - half)), least), min(float(np.sinh(middle + half)), most)
 
 
 def interval_of(

@@ -44,7 +44,10 @@ def as_matrix(activations: ArrayLike, what: str = "activations") -> NDArray[Any]
             "flatten or pool every sample to one row, for example with .reshape(len(x), -1)",
         )
     if 0 in data.shape:
-        raise InputError(f"{what} must have at least one row and one feature, got shape {tuple(data.shape)}")
+        raise InputError(
+            f"{what} must have at least one row and one feature, got shape {tuple(data.shape)}",
+            "look for what left none of them where the activations were made, such as a filter or an empty file",
+        )
     return data.view(np.uint8) if data.dtype.kind == "b" else data
 
 

@@ -147,10 +147,11 @@ def over_samples(log_volume: NDArray[np.floating], uncertainty: NDArray[np.float
         return Contrast(nan, reason="fewer than two samples are near a boundary, or far from one")
     volume = np.asarray(log_volume, np.float64)[known]
     a, b = volume[near], volume[far]
+    if a.min() == a.max() and b.min() == b.max():
+        equal = "all volumes" if a[0] == b[0] else "all volumes near a boundary, and all far from one,"
+        return Contrast(float(a[0] - b[0]), reason=f"{equal} are equal: no scatter", n_units=len(a) + len(b))
     squares = [part.var(ddof=1) / len(part) for part in (a, b)]
     difference, error = float(a.mean() - b.mean()), sqrt(sum(squares))
-    if error == 0.0:
-        return Contrast(difference, reason="all volumes are equal", n_units=len(a) + len(b))
     freedom = sum(squares) ** 2 / sum(s**2 / (len(part) - 1) for s, part in zip(squares, (a, b), strict=True))
     reach = float(stats.t.ppf(0.5 + _LEVEL / 2, freedom)) * error
     p = float(2.0 * stats.t.sf(abs(difference) / error, freedom))

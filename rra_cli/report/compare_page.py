@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.report.compare_accuracy_text import accuracy_remarks, accuracy_table
 from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
 from rra_cli.report.compare_view import View
 from rra_cli.report.figures import Rendered, figures, folded
@@ -24,6 +25,7 @@ def comparison_html(view: View, rendered: Sequence[Rendered], links: Sequence[st
         ("What is compared", _groups(view)),
         ("Left out and refused", _refused(view)),
         ("Plots", figures([each for each in rendered if each.plot.main])),
+        ("Accuracies", _accuracies(view)),
         ("Layers", _layers(view)),
         ("Volume and decision boundaries", pullback_html(view)),
         ("Layers in other runs" if view.one_network else "Layers in other models", _diagonal(view)),
@@ -67,6 +69,22 @@ def _refused(view: View) -> str:
         where = f", {row['split']}" if row["split"] else ""
         told.append(f"<li>{escape(row['quantity'])} of {escape(groups + where)}: {escape(row['reason'])}</li>")
     return f'<ul class="warnings">{"".join(told)}</ul>' if told else ""
+
+
+def _accuracies(view: View) -> str:
+    """Of every group, and against the reference; why there are none where nothing but that is known."""
+    header, rows = accuracy_table(view)
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in accuracy_remarks(view))
+    if not rows:
+        return remarks
+    note = (
+        f"<p>After the last epoch, {'mean ± sd over the seeds' if view.repeated else 'of one run a group'}; train: of "
+        "training samples without augmentation. All digits and intervals: "
+        '<a href="tables/accuracies.csv">accuracies.csv</a>'
+    )
+    if len(view.frames["accuracy_differences"]):
+        note += '; every two groups: <a href="tables/accuracy_differences.csv">accuracy_differences.csv</a>'
+    return f"{note}.</p>{_table(header, rows, text_columns=1)}{remarks}"
 
 
 def _layers(view: View) -> str:
@@ -165,6 +183,10 @@ def _method(view: View) -> str:
         "together, for models of one seed began from the same weights.",
         "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
         "where N and k are equal.",
+        "differences within a network": "From a layer to the next, and of training and test samples (contrasts.csv): "
+        "one number a network, tested against 0 over the seeds; between groups as above.",
+        "accuracies": "Those of training.jsonl after the last epoch; k-NN: of the test split by the training samples "
+        "next to it in the representation. Differences as those of groups, not corrected for their number.",
         "volumes and boundaries": "Of several runs the seeds are the units; of one run its lines or planes, always at "
         "95%. Groups are held against each other only where they looked at the same points, and volumes only over as "
         "many directions.",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rra_cli.report.compare_accuracy import accuracy_plots
 from rra_cli.report.compare_curves import epochs_figure, layers_figure, training_figure
 from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
@@ -27,6 +28,7 @@ _JACKKNIFE = "leaving out one seed at a time"
 
 def comparison_plots(view: View) -> Iterator[Plot]:
     """Every plot that the tables have data for, in the order of the report."""
+    yield from accuracy_plots(view)
     yield from _layers(view)
     yield from pullback_plots(view)
     yield from swept_plots(view)

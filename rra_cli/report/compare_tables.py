@@ -43,10 +43,23 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     # What was logged over the epochs of training.
     "training": ("group", "metric", "epoch", *_SUMMARY),
+    # Accuracies of training.jsonl after the last epoch, in [0, 1]; gap: train_clean_accuracy - test_accuracy.
+    "accuracies": ("group", "metric", "epoch", *_SUMMARY, "reason"),
+    # group_a - group_b: every group minus the reference (group_b), then every two of the others.
+    "accuracy_differences": ("group_a", "group_b", "metric", "epoch", *_TEST),
     # group_a - group_b, where both measured the same thing with equal n_samples and k.
     "differences": (
         *("group_a", "group_b", "metric", "transfer", *_POINT, "layer", "index", *_POOL, "subset", *_SIZE),
         *_TEST,
+    ),
+    # Differences within one network: contrast `next layer` (layer other minus layer) or `train - test` (other: `test`).
+    "contrasts": (
+        *("group", "contrast", "other", "metric", "transfer", *_POINT, "layer", "index", *_POOL, *_SIZE),
+        *(*_SUMMARY, "p"),
+    ),
+    "contrast_differences": (
+        *("group_a", "group_b", "contrast", "other", "metric", "transfer", *_POINT, "layer", "index", *_POOL),
+        *(*_SIZE, *_TEST),
     ),
     # Layer similarity between models: `within` a group over all its ordered pairs, `between` two over all pairs.
     "nnls": (
@@ -76,6 +89,11 @@ TABLES: dict[str, tuple[str, ...]] = {
     # Layer similarity within each model, over seeds.
     "nnls_intra": (
         *("group", *_POINT, "layer_a", "index_a", "layer_b", "index_b", *_POOL, *_SIZE, *_SUMMARY, "chance", "reason"),
+    ),
+    # group_a - group_b of it, of every two layers once.
+    "nnls_intra_differences": (
+        *("group_a", "group_b", "checkpoint", "split", "layer_a", "index_a", "layer_b", "index_b", *_POOL, *_SIZE),
+        *_TEST,
     ),
     # The same four of every other metric that models were compared by (`--metric`).
     **{f"pairs{part}": () for part in _PARTS},  # columns: below
@@ -113,7 +131,11 @@ for _part in _PARTS:
     _columns = ("similarity" if column == "nnls" else column for column in TABLES[f"nnls{_part}"])
     TABLES[f"pairs{_part}"] = ("metric", *_columns)
 # Not written where they are empty.
-OPTIONAL = frozenset({"nnls_intra", "pullback", "pullback_differences", *(f"pairs{part}" for part in _PARTS)})
+OPTIONAL = frozenset(
+    {"accuracies", "accuracy_differences", "contrasts", "contrast_differences", "pullback", "pullback_differences"}
+    | {"nnls_intra", "nnls_intra_differences"}
+    | {f"pairs{part}" for part in _PARTS}
+)
 WHOLE = frozenset(
     {"seed", "epoch", "index", "index_a", "index_b", "scale", "subset", "n_samples", "k", "n", "n_a", "n_b", "n_pairs"}
     | {"scale_a", "scale_b", "n_layers", "n_curves", "inputs", "n_inputs", "n_features", "directions", "n_units"}
@@ -129,7 +151,7 @@ PARQUET_ONLY = frozenset({"nnls_models", "pairs_models"})
 def columns_of(name: str, group_columns: Sequence[str]) -> list[str]:
     """The columns of a table in file order; a setting that has a column's name is called `config.NAME`."""
     columns = list(TABLES[name])
-    if "group" not in columns or name not in ("layers", "training", "pullback"):
+    if "group" not in columns or name not in ("layers", "training", "accuracies", "contrasts", "pullback"):
         return columns
     own = [column_name(column) for column in group_columns]
     at = columns.index("group") + 1

@@ -44,7 +44,8 @@ class View:
     """A comparison. groups: labels in order. mains: by group the checkpoint that stands for it. frames: the tables by
     name. terms: by metric. band: what is shaded. level: of the intervals. asked: columns whose correlation was asked
     for. altered: whether the samples of a run were altered (`alter`), as those of its accuracy never are. same: pairs
-    of groups that measured one network, and what differs then. swept: the number that alone tells groups apart."""
+    of groups that measured one network, and what differs then. swept: the number that alone tells groups apart.
+    reference: the group that accuracies of the others are held against."""
 
     title: str
     groups: tuple[str, ...]
@@ -57,6 +58,7 @@ class View:
     altered: bool = False
     same: Mapping[tuple[str, str], str] = field(default_factory=dict)
     swept: Swept | None = None
+    reference: str = ""
 
     def term(self, metric: str) -> Term:
         """What a metric is called."""

@@ -83,7 +83,7 @@ class SampleStudy(Study):
 def add_sample_study(layout: Layout) -> None:
     """Adds the study to a layout that has all its graphs, where sizes are asked for; and notes of what is left out.
 
-    Raises `UserError` where graphs are not searched exactly, or no metric of the run is studied.
+    Raises `UserError` where graphs are not searched exactly, or no metric of the run can be studied.
     """
     experiment, config = layout.experiment, layout.experiment.samples
     if not config.sizes:
@@ -104,6 +104,11 @@ def add_sample_study(layout: Layout) -> None:
                     f"samples.sizes: {named} left out of {point.split}, of which {point.n_samples:,} are measured"
                 )
         study.add(layout, graphs, chosen[point.split], _labelling(layout.data, point.split))
+    if not study.targets:
+        raise UserError(
+            "samples.sizes has nothing to study: nncs needs labels, and nnls at least two layers",
+            "use metrics=rra, which has twonn, or leave samples.sizes out",
+        )
     layout.add(study)
 
 
@@ -113,11 +118,18 @@ def _check(experiment: Experiment) -> None:
             f"samples.sizes compares exact graphs, but neighbors={experiment.neighbors.name}",
             "use neighbors=exact, or leave samples.sizes out",
         )
-    studied = (TwoNN, NNCS, NNLS)
-    if not any(isinstance(metric, studied) for metric in experiment.metrics.metrics.values()):
+    metrics = experiment.metrics.metrics
+    found = {key: metric for key, metric in metrics.items() if isinstance(metric, TwoNN | NNCS | NNLS)}
+    if not found:
         raise UserError(
-            "samples.sizes studies twonn, nncs and nnls, and metrics has none of them: "
-            + ", ".join(experiment.metrics.metrics),
+            "samples.sizes studies twonn, nncs and nnls, and metrics has none of them: " + ", ".join(metrics),
+            "use metrics=rra, or leave samples.sizes out",
+        )
+    others = {key: metric.graph for key, metric in found.items() if not isinstance(metric, TwoNN)}
+    if len(others) == len(found) and "directed" not in others.values():
+        raise UserError(
+            "samples.sizes studies nncs and nnls of directed graphs, and metrics has them of others only: "
+            + ", ".join(f"{key} (graph={graph})" for key, graph in others.items()),
             "use metrics=rra, or leave samples.sizes out",
         )
 

@@ -162,9 +162,14 @@ def test_every_experiment_composes_as_it_is(name: str) -> None:
     assert experiment.name == name
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "quickstart" else pytest.mark.long) for name in EXPERIMENTS]
-)
+def how_long(name: str) -> Any:
+    """Each takes seconds; a small experiment sets what its large twin does, and other numbers."""
+    if name == "quickstart":
+        return ()
+    return pytest.mark.stress if name.endswith("_small") else pytest.mark.long
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=how_long(name)) for name in EXPERIMENTS])
 def test_every_experiment_composes_with_every_option_of_every_group(name: str) -> None:
     """Changing a group by override leaks no setting of the other option; values may still ask for too many samples, and
     nothing of a training may be chosen for data that bring their own layers.

@@ -38,9 +38,10 @@ def graph_of(name: str) -> NeighborGraph:
     return ENGINES[name].search(points(), K)
 
 
-# An approximate engine compiles for half a minute when it is first used.
+# An approximate engine compiles for half a minute when it is first used, in every process that does: CI compiles it for
+# tests/unit/neighbors/test_nn_descent_library.py, which says the same of it.
 each_engine = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name == "pynndescent" else name for name in ENGINES]
+    "name", [pytest.param(name, marks=pytest.mark.stress) if name == "pynndescent" else name for name in ENGINES]
 )
 
 

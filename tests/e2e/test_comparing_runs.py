@@ -134,6 +134,25 @@ def test_the_sweep_is_two_groups_of_three_seeds(compared: Path) -> None:
     assert "nnls_diagonal_last_test.png" in names
 
 
+def test_accuracies_are_those_of_the_last_epoch_and_differences_those_of_networks(
+    outputs: Path, compared: Path
+) -> None:
+    logged = [
+        [json.loads((run / "training.jsonl").read_text().splitlines()[-1]) for run in runs_of(outputs, rate)]
+        for rate in ("0.001", "0.01")
+    ]
+    rows = {(row["optimizer.lr"], row["metric"]): row for row in table(compared, "accuracies")}
+    gaps = [line["train_clean_accuracy"] - line["test_accuracy"] for line in logged[1]]
+    assert float(rows["0.01", "gap"]["mean"]) == pytest.approx(np.mean(gaps))
+    (row,) = (row for row in table(compared, "accuracy_differences") if row["metric"] == "test_accuracy")
+    assert (row["group_a"][-5:], row["group_b"][-5:], row["n_a"], row["paired"]) == ("=0.01", "0.001", "3", "by seed")
+    lower, higher = (np.mean([line["test_accuracy"] for line in lines]) for lines in logged)
+    assert float(row["difference"]) == pytest.approx(higher - lower)
+    names = {path.stem for path in (compared / "tables").iterdir()}
+    assert {"contrasts", "contrast_differences", "nnls_intra_differences"} <= names
+    assert (compared / "plots" / "accuracies.png").is_file()
+
+
 def test_means_and_deviations_are_those_of_the_runs_own_tables(outputs: Path, compared: Path) -> None:
     rows = [row for row in table(compared, "layers") if row["checkpoint"] == "last" and row["group"].endswith("0.01")]
     assert rows

@@ -65,7 +65,9 @@ def test_several_faults_are_reported_together(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_no_config_runs_code(tmp_path: Path) -> None:
+def test_no_config_runs_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By override and by an experiment file of the user's own; the control is that a harmless file of hers is read."""
     witness = tmp_path / "witness"
     refused(
@@ -74,12 +76,16 @@ def test_no_config_runs_code(tmp_path: Path) -> None:
     )  # fmt: skip
     folder = tmp_path / "conf" / "experiment"
     folder.mkdir(parents=True)
+    harmless = "# @package _global_\ndefaults:\n  - quickstart\nseed: 4711\n"
     (folder / "evil.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - quickstart\n"
-        f"hydra:\n  callbacks:\n    x:\n      _target_: pathlib.Path.mkdir\n      self: {witness}\n"
+        f"{harmless}hydra:\n  callbacks:\n    x:\n      _target_: pathlib.Path.mkdir\n      self: {witness}\n"
     )
     refused(["--config-dir", str(tmp_path / "conf"), "+experiment=evil"], tmp_path / "outputs", "callbacks|_target_")
     assert not witness.exists()
+    (folder / "evil.yaml").write_text(harmless)
+    monkeypatch.setenv("RRA_OUTPUTS", str(tmp_path / "outputs"))
+    assert main(["run", "--config-dir", str(tmp_path / "conf"), "+experiment=evil", "--cfg", "job"]) == 0
+    assert "seed: 4711" in capsys.readouterr().out
 
 
 def test_cuda_that_is_absent(activations: Path, tmp_path: Path) -> None:

@@ -183,7 +183,9 @@ def test_from_a_folder_alone_the_same_tables(calm: Path, tmp_path: Path) -> None
     assert repeat == f"rra run --from {target}"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.stress)]
+)
 def test_a_signal_lets_all_jobs_save(number: int, code: int, calm: Path, tmp_path: Path) -> None:
     long = [*TINY[:-1], "neighbors.k=3", "seed=0,1", "method.epochs=400"]
     run = start(tmp_path, *long, *JOBLIB)

@@ -77,7 +77,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return results(root)
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGUSR2", "Ctrl-C", "first process alone"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "SIGTERM",
+        pytest.param("SIGUSR2", marks=pytest.mark.stress),
+        "Ctrl-C",
+        pytest.param("first process alone", marks=pytest.mark.stress),
+    ],
+)
 def test_torchrun_is_asked_to_end(how: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     command = TORCHRUN
     if how == "SIGUSR2":

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rra_cli.comparison.groups import Group
-from rra_cli.comparison.intra import intra_rows
+from rra_cli.comparison.intra import intra_differences, intra_rows, read_intra
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.schema import TABLES
 
@@ -82,3 +82,21 @@ def test_a_run_that_did_not_measure_it_has_no_say(tmp_path: Path) -> None:
     (runs[1].folder / "tables" / "nnls.csv").unlink()
     (row,), faults = intra_rows(Group("a", {}, runs), ["last"])
     assert (row["mean"], row["n"], faults) == (0.1, 1, [])
+
+
+def test_groups_are_subtracted_for_every_two_layers_once(tmp_path: Path) -> None:
+    """Differences of .1, .2 and .3: t = 2 sqrt 3, two degrees of freedom."""
+    pairs = [("conv", "logits"), ("logits", "conv"), ("conv", "conv")]
+    one, other = (
+        Group(name, {}, tuple(made_run(tmp_path / name, seed, dict.fromkeys(pairs, v)) for seed, v in enumerate(own)))
+        for name, own in (("x", (0.6, 0.5, 0.9)), ("y", (0.5, 0.3, 0.6)))
+    )
+    (row,) = intra_differences([read_intra(group, ["last"]) for group in (one, other)])
+    assert (row["group_a"], row["group_b"], row["layer_a"], row["layer_b"], row["paired"]) == (
+        *("x", "y"),
+        *("conv", "logits", "by seed"),
+    )
+    assert (row["difference"], row["n_a"], row["n_b"]) == (pytest.approx(0.2), 3, 3)
+    assert row["p"] == pytest.approx(1 - 12**0.5 / 14**0.5, rel=1e-6)
+    larger = Group("z", {}, (made_run(tmp_path / "z", 0, dict.fromkeys(pairs, 0.5), n_samples=60),))
+    assert list(intra_differences([read_intra(group, ["last"]) for group in (one, larger)])) == []

@@ -123,6 +123,9 @@ def test_runs_on_other_samples_are_refused_with_the_reason(tmp_path: Path) -> No
     grouping, found, (refused,) = compared(*runs)
     assert (refused.group_a, refused.group_b, refused.split) == ("model=mlp", "model=other", "test")
     assert refused.reason == "other samples: subset_seed – and 1"
+    other_k = finished_run(tmp_path, 5, group="third", k=4, samples=drawn)
+    (refused,) = compared(*runs[:2], other_k, same_samples=True)[2]
+    assert refused.reason == "graphs of 5 and of 4 neighbours: give both the same neighbors.k"
     kinds = [(m.kind, m.label) for each in found for m in matrices(each, grouping.groups)]
     assert kinds == [("within", "model=mlp")], "the others are compared all the same"
 
@@ -158,9 +161,13 @@ def test_files_without_labels_are_compared_only_where_the_user_says_so(tmp_path:
     _, (told,), refused_now = compared(*runs, same_samples=True)
     assert (len(told.models), refused_now) == (2, [])
     fewer = finished_run(tmp_path, 0, group="c", k=4, samples=unknown)
-    _, found, refused_still = compared(runs[0], fewer, same_samples=True)
-    assert (found, len(refused_still)) == ([], 1), "equal samples do not make other k comparable"
     labelled = {"test": {"rows": {"n_samples": 30}, "labels": "ab"}}
+    for other in (fewer, finished_run(tmp_path, 0, group="d", k=4, samples=labelled)):
+        _, found, (refused_still,) = compared(runs[0], other, same_samples=True)
+        assert found == [], "equal samples do not make other k comparable"
+        assert refused_still.reason == "graphs of 5 and of 4 neighbours: give both the same neighbors.k"
+        (without,) = compared(runs[0], other)[2]
+        assert "nobody can tell" in without.reason, "the control: nobody said so"
     _, (known,), _ = compared(*(finished_run(tmp_path, 0, group=group, samples=labelled) for group in ("a", "b")))
     assert len(known.models) == 2
 

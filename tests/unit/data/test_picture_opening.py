@@ -160,7 +160,7 @@ def test_changed_bytes_are_a_picture_or_a_reason(kind: str, data: st.DataObject)
 
 
 @pytest.mark.long
-@settings(max_examples=20_000, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=5_000, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.randoms(use_true_random=False))
 @pytest.mark.filterwarnings("ignore")
 def test_many_changed_bytes_are_a_picture_or_a_reason(kind: str, chance) -> None:  # type: ignore[no-untyped-def]

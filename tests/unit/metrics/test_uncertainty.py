@@ -81,8 +81,13 @@ def test_it_stays_within_the_bounds_and_is_a_point_where_nothing_moves() -> None
     assert interval(1.0, np.ones(16), (0.0, 1.0)) == (1.0, 1.0)
     assert interval(1.9, np.array([1.0, 1.5, 1.9, 0.5]), (0.0, 2.0))[1] == 2.0
     # A quantity from 0 that is 0 somewhere has no logarithm.
-    low, high = interval(0.0, np.array([0.0, 0.1, 0.2, 0.1]), (0.0, None))
-    assert low <= 0.0 < high
+    blocks = np.array([0.0, 0.1, 0.2, 0.1])
+    reach = float(stats.t.interval(0.95, 3, 0.0, stats.sem(np.arcsinh(blocks)))[1])
+    assert interval(0.0, blocks, (0.0, None)) == pytest.approx((0.0, np.sinh(reach)), abs=0.0)
+    assert interval(1.0, 1.0 + blocks, (1.0, None))[0] == 1.0
+    assert interval(1.0, 1.0 - blocks, (None, 1.0))[1] == 1.0
+    for bounds in ((1.0, None), (None, 3.0)):  # the control: what is within the bounds is left as it is
+        assert interval(2.0, 2.0 + blocks, bounds) == interval(2.0, 2.0 + blocks, (None, None))
 
 
 def test_without_a_value_or_a_block_there_is_none() -> None:

@@ -95,6 +95,13 @@ def test_errors(x: NDArray[Any], k: Any, message: str) -> None:
         exact_neighbors(x, k)
 
 
+@pytest.mark.parametrize("shape", [(10, 0), (0, 3)])
+def test_empty_activations_have_a_hint(shape: tuple[int, int]) -> None:
+    with pytest.raises(UserError) as caught:
+        exact_neighbors(np.empty(shape), 1)
+    assert "look for what left none of them" in str(caught.value.hint)
+
+
 def test_reference_errors() -> None:
     x = gaussian(10, 2)
     with pytest.raises(UserError, match="k is 11, but the reference has 10 rows") as caught:

@@ -88,6 +88,8 @@ def test_the_real_library() -> None:
     true = np.mean([np.isin(a, b).mean() for a, b in zip(graph.indices, exact.indices, strict=True)])
     assert graph.recall == pytest.approx(true, abs=4 * 0.5 / np.sqrt(3000))
     assert graph.recall > 0.85
+    true_distances = np.linalg.norm(x[:, None].astype(float) - x[graph.indices], axis=2)
+    np.testing.assert_allclose(graph.distances, true_distances, rtol=1e-6)
 
     # Recall falls with the intrinsic dimension of the data, and the graph says so.
     wide = approximate_neighbors(gaussian(3000, 1000), 15, n_jobs=2)

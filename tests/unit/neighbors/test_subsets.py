@@ -215,6 +215,28 @@ def test_interrupted_pass_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert np.array_equal(one.distances, other.distances)
 
 
+@pytest.mark.parametrize(("k", "sizes"), [(4, [200, 400]), ([4, 3], [200, 400]), (3, [300, 400]), (3, [400])])
+def test_an_interrupted_pass_is_not_gone_on_with_other_sizes_or_k(
+    k: int | list[int], sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same folder. Lists that were cut to the 3 nearest may still hold 4 or more, but not the 4 nearest."""
+    monkeypatch.setattr(resume, "EVERY", 0)
+    monkeypatch.setattr(resume, "SHARE", np.inf)
+    monkeypatch.setattr(nested, "choose", lambda *_: INT8)
+    x, memory = gaussian(400, 40), 8_000_000
+    x[::50] *= 5  # so that rounding leaves more than k of them
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done > 0.9 * total:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        exact_subset_graphs(x, 3, [200, 400], memory=memory, work=tmp_path, progress=stop)
+    kept = {path.name.partition("_")[0] for path in tmp_path.iterdir()}
+    assert kept == {"lists", "rows"}, "the control: there is something that could be taken"
+    assert_separate(x, k, sizes, memory=memory, work=tmp_path)
+
+
 def test_progress_counts_to_the_end() -> None:
     seen: list[tuple[int, int]] = []
     exact_subset_graphs(gaussian(300, 3), 4, [90, 300], progress=lambda done, total, _: seen.append((done, total)))

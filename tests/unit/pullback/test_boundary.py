@@ -149,6 +149,22 @@ def test_samples_are_units_of_a_test_of_welch() -> None:
     assert "fewer than two" in over_samples(volume[:3], uncertainty[:3], 0.25).reason
 
 
+@pytest.mark.parametrize(
+    ("near", "far", "reason"),
+    [
+        (2.0, 1.0, "all volumes near a boundary, and all far from one, are equal: no scatter"),
+        (0.1, 0.1, "all volumes are equal: no scatter"),  # whose mean of three is not 0.1
+    ],
+)
+def test_samples_without_scatter_have_a_difference_and_the_right_reason(near: float, far: float, reason: str) -> None:
+    found = over_samples(np.repeat([far, near], [4, 3]), np.repeat([0.0, 1.0], [4, 3]), 3 / 7)
+    assert (found.difference, found.n_units, found.reason) == (near - far, 7, reason)
+    assert np.isnan([found.low, found.high, found.p, found.p_free]).all()
+    one_side = over_samples(np.array([1.0, 1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0, 1.0]), 0.5)
+    assert (one_side.difference, one_side.reason) == (1.5, ""), "the control: one side that scatters is enough"
+    assert 0.0 < one_side.p < 1.0
+
+
 def test_what_peaks_in_the_middle_alone_has_no_local_correlation() -> None:
     """Volume and uncertainty that are both highest in the middle of every line differ between near and far, though
     nothing connects them: without their trends nothing is left. A ridge at the boundary is.

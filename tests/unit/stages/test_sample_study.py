@@ -246,6 +246,28 @@ def test_a_run_without_a_metric_that_is_studied_is_refused(root: Path) -> None:
     assert lay_out(experiment(root, metrics=MetricSet({"nnls": NNLS()}))).studies
 
 
+@pytest.mark.parametrize("kind", [NNCS, NNLS])
+def test_a_run_with_metrics_of_other_graphs_alone_is_refused(root: Path, kind: type[NNCS | NNLS]) -> None:
+    """They would be measured at the run's own N and k, and nowhere else."""
+    of_mutual = {"mine": kind(graph="mutual"), "wide": kind(graph="union")}
+    with pytest.raises(UserError, match=r"of directed graphs.* mine \(graph=mutual\), wide \(graph=union\)") as told:
+        lay_out(experiment(root, metrics=MetricSet(dict(of_mutual))))
+    assert "metrics=rra" in str(told.value.hint)
+    assert lay_out(experiment(root, SampleStudyConfig(), metrics=MetricSet(dict(of_mutual)))).graphs, "without sizes"
+    for studied in (kind(), TwoNN()):
+        (study,) = lay_out(experiment(root, metrics=MetricSet({**of_mutual, "studied": studied}))).studies
+        assert {target.stage.key for target in study.targets} == {"studied"}
+
+
+def test_a_study_of_which_nothing_can_be_measured_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "00_a.npy", np.random.default_rng(0).normal(size=(60, 8)))
+    files = {"dataset": ActivationFiles(), "activations": ActivationsConfig(path=str(tmp_path))}
+    with pytest.raises(UserError, match="nothing to study: nncs needs labels, and nnls at least two layers") as told:
+        lay_out(experiment(tmp_path, metrics=MetricSet({"nncs": NNCS(), "nnls": NNLS()}), **files))
+    assert "twonn" in str(told.value.hint)
+    assert lay_out(experiment(tmp_path, metrics=MetricSet({"id": TwoNN()}), **files)).studies
+
+
 # Other data
 
 
