@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from rra_cli.config import catalog
 from rra_cli.config.compose import load
 from rra_cli.core.component import components
 from rra_cli.data.alterations.alteration import Alteration, ImageAlteration, LabelAlteration, Seen
 
-NAMES = list(catalog.options()["alter"])
+OPTIONS = catalog.options()["alter"]
+NAMES = list(OPTIONS)
 # With a part that does something.
 PARTS = {"augment": ["alter.augment=rra"]}
-ALTERATIONS: dict[str, Any] = {name: load([f"alter={name}", *PARTS.get(name, [])]).alter for name in NAMES}
-IMAGE = [name for name, alteration in ALTERATIONS.items() if isinstance(alteration, ImageAlteration)]
-LABEL = [name for name, alteration in ALTERATIONS.items() if isinstance(alteration, LabelAlteration)]
+CLASSES = {name: components("alter")[yaml.safe_load(OPTIONS[name].path.read_text())["name"]] for name in NAMES}
+IMAGE = [name for name, cls in CLASSES.items() if issubclass(cls, ImageAlteration)]
+LABEL = [name for name, cls in CLASSES.items() if issubclass(cls, LabelAlteration)]
 SEEN = Seen("train", np.array([3, 5, 8, 1000, 40_000]))
+
+
+@cache
+def alteration_of(name: str) -> Any:
+    return load([f"alter={name}", *PARTS.get(name, [])]).alter
 
 
 def images(channels: int = 3) -> torch.Tensor:
@@ -28,7 +36,7 @@ def images(channels: int = 3) -> torch.Tensor:
 
 
 def test_the_files_show_every_kind() -> None:
-    assert {type(alteration) for alteration in ALTERATIONS.values()} >= set(components("alter").values())
+    assert {type(alteration_of(name)) for name in NAMES} >= set(components("alter").values())
     assert set(NAMES) == {*IMAGE, *LABEL, "none"}
 
 
@@ -38,7 +46,7 @@ def test_an_image_is_altered_by_its_id_alone(name: str, channels: int) -> None:
     """In a batch of five, by itself and in another order; and otherwise than as the sample of that id of the other
     split, or as another sample (a negative control: `draws` that ignored the id would pass the rest).
     """
-    alteration, x = ALTERATIONS[name], images(channels)
+    alteration, x = alteration_of(name), images(channels)
     together = alteration.change(x, SEEN)
     assert together.shape == x.shape
     assert together.dtype == torch.float32
@@ -57,15 +65,15 @@ def test_an_image_is_altered_by_its_id_alone(name: str, channels: int) -> None:
 
 @pytest.mark.parametrize("name", [*IMAGE, *LABEL])
 def test_another_seed_draws_otherwise(name: str) -> None:
-    alteration = ALTERATIONS[name]
+    alteration = alteration_of(name)
     other = dataclasses.replace(alteration, seed=alteration.seed + 1)
     assert not np.array_equal(outcome(alteration), outcome(other))
     assert np.array_equal(outcome(alteration), outcome(dataclasses.replace(other, seed=alteration.seed)))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(ALTERATIONS[name], "level")])
+@pytest.mark.parametrize("name", [name for name in NAMES if "level" in CLASSES[name].__dataclass_fields__])
 def test_level_0_alters_nothing_and_says_so(name: str) -> None:
-    alteration = ALTERATIONS[name]
+    alteration = alteration_of(name)
     assert not alteration.is_none
     assert alteration.strength == alteration.level > 0
     nothing = dataclasses.replace(alteration, level=0.0)
@@ -77,7 +85,7 @@ def test_level_0_alters_nothing_and_says_so(name: str) -> None:
 @pytest.mark.parametrize("name", [*IMAGE, *LABEL])
 def test_a_wrong_seed_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"seed is -1; it must be from 0 to 2\*\*32 - 1"):
-        dataclasses.replace(ALTERATIONS[name], seed=-1)
+        dataclasses.replace(alteration_of(name), seed=-1)
 
 
 def labels() -> Any:

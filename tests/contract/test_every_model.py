@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,12 @@ from rra_cli.models.model import Model
 
 MODELS, METHODS, OPTIMIZERS = components("model"), components("method"), components("optimizer")
 IMAGES = {name: cls() for name, cls in components("dataset").items() if issubclass(cls, ImageDataset) and cls.published}
-AUGMENTS: dict[str, Augment] = {name: load([f"augment={name}"]).augment for name in catalog.options()["augment"]}
+AUGMENTS = list(catalog.options()["augment"])
+
+
+@cache
+def augmentation(name: str) -> Augment:
+    return load([f"augment={name}"]).augment
 
 
 # Models
@@ -160,11 +166,11 @@ def colourful(channels: int) -> torch.Tensor:
 @pytest.mark.parametrize("law", AUGMENT_LAWS)
 @pytest.mark.parametrize("name", AUGMENTS)
 def test_an_augmentation_obeys_the_laws(name: str, law: AugmentLaw, channels: int) -> None:
-    law(AUGMENTS[name], colourful(channels))
+    law(augmentation(name), colourful(channels))
 
 
 def test_every_augmentation_has_an_option() -> None:
-    assert {type(augment) for augment in AUGMENTS.values()} >= set(components("augment").values())
+    assert {type(augmentation(name)) for name in AUGMENTS} >= set(components("augment").values())
 
 
 def brighter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
