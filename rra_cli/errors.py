@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: ended by a signal, the same co
 EXIT_INTERRUPTED = 130
 
 
+_MOST_NEAR = 3
 # What people may ask for that goes by another name here, and why that is the same.
 _OTHER_WORDS = {"cosine": ("l2", "cosine distance is Euclidean distance after it")}
 
@@ -64,7 +66,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     ours, why = _OTHER_WORDS.get(name.lower(), ("", ""))
     if ours in names:
         return f"did you mean {ours!r} ({why})?"
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if near:
+    near = difflib.get_close_matches(name, names, n=_MOST_NEAR, cutoff=0.6)
+    # `witdh` for `width_multiplier`.
+    near = near or [match for match in names if difflib.get_close_matches(name, re.split(r"[._]", match), cutoff=0.75)]
+    if 0 < len(near) <= _MOST_NEAR:
         return f"did you mean {' or '.join(repr(match) for match in near)}?"
     return f"known: {', '.join(names)}" if names else "none is known"

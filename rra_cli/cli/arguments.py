@@ -49,6 +49,11 @@ def parse(command: str, arguments: Sequence[str]) -> argparse.Namespace:
         parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("overrides", nargs="*")
     parsed, unknown = parser.parse_known_intermixed_args(_with_info(arguments))
+    if command == "plan" and unknown[:1] in (["-m"], ["--multirun"]):
+        raise UserError(
+            f"rra plan: there is no {unknown[0]}: a plan is of one job",
+            "give one value for each key; `rra run -m` names its jobs before the first starts, `rra status` shows them",
+        )
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings]
         raise UserError(

@@ -34,7 +34,7 @@ def lay_out(checked: Checked, config_dirs: Sequence[Path], first: Any, name: str
     """
     _refuse_equal_values(checked)
     overrides = list(checked.jobs())
-    differs = [[text.lstrip("+~") for text in checked.differing(texts)] for texts in overrides]
+    differs = [_words(checked.differing(texts)) for texts in overrides]
     with hydra_errors():
         folders = _folders(checked, overrides, config_dirs, first)
         given = str(first.hydra.sweep.dir)
@@ -49,8 +49,8 @@ def lay_out(checked: Checked, config_dirs: Sequence[Path], first: Any, name: str
         launcher=str(first.hydra.runtime.choices["hydra/launcher"]),
         config_dirs=tuple(str(folder.absolute()) for folder in config_dirs),
         jobs=tuple(
-            SweepJob(number, folder, tuple(texts), tuple(words))
-            for number, (folder, texts, words) in enumerate(zip(folders, overrides, differs, strict=True))
+            SweepJob(number, folder, tuple(texts), tuple(_words(sorted(checked.differing(texts)))))
+            for number, (folder, texts) in enumerate(zip(folders, overrides, strict=True))
         ),
     )
 
@@ -130,6 +130,10 @@ def _named_by_us(checked: Checked, first: Any) -> bool:
 
     sweep: Any = OmegaConf.to_container(first.hydra.sweep, resolve=False)
     return sweep["subdir"] == SUBDIR and not any("override_dirname" in text for text in checked.overrides)
+
+
+def _words(overrides: Sequence[str]) -> list[str]:
+    return [text.lstrip("+~") for text in overrides]
 
 
 def _name(checked: Checked, texts: Sequence[str]) -> str:

@@ -112,11 +112,12 @@ def accuracy_differences(
             cells = [by_group[group.label].get(metric, Accuracies()) for group in (one, other)]
             if not all(cell.values for cell in cells):
                 continue
-            test = difference(cells[0].values, cells[1].values, level)
+            test = difference(cells[0].values, cells[1].values, level, scale=1.0)  # the gap is one of accuracies
             yield {
                 **{"group_a": one.label, "group_b": other.label, "metric": metric},
                 "epoch": cells[0].epoch if cells[0].epoch == cells[1].epoch else None,
                 **{"difference": test.value, "low": test.low, "high": test.high, "p": test.p},
                 **{"n_a": len(cells[0].values), "n_b": len(cells[1].values)},
                 "paired": "by seed" if test.paired else "no",
+                "reason": test.reason,
             }

@@ -55,7 +55,9 @@ def _splits(cells: Mapping[Key, Cell]) -> Contrasts:
 def _minus(one: Cell, other: Cell, like: Cell) -> Cell:
     """one - other in every network that has both."""
     values = {seed: value - other.values.get(seed, NAN) for seed, value in one.values.items()}
-    return replace(like, values={seed: value for seed, value in values.items() if math.isfinite(value)})
+    sizes = [abs(value) for each in (one, other) for value in each.values.values() if math.isfinite(value)]
+    known = {seed: value for seed, value in values.items() if math.isfinite(value)}
+    return replace(like, values=known, scale=max(sizes, default=0.0))
 
 
 def _without(key: Key, at: int) -> Key:
@@ -68,11 +70,12 @@ def contrast_rows(group: Group, found: Contrasts, level: float = LEVEL) -> Itera
         if not cell.values:
             continue
         over = summarise(cell.values.values(), level)
-        test = difference(cell.values, dict.fromkeys(cell.values, 0.0), level)
+        test = difference(cell.values, dict.fromkeys(cell.values, 0.0), level, scale=cell.scale)
+        low, high = (NAN, NAN) if test.reason else (over.low, over.high)
         yield {
             **{"group": group.label, **columns_of(group), "contrast": contrast, "other": other, **named(key)},
             **{"epoch": cell.epoch, "index": cell.index, "mean": over.mean, "sd": over.sd, "n": over.n},
-            **{"low": over.low, "high": over.high, "p": test.p},
+            **{"low": low, "high": high, "p": test.p, "reason": test.reason},
         }
 
 
@@ -86,10 +89,12 @@ def contrast_differences(groups: Sequence[Group], found: Sequence[Contrasts], le
             counts = [len(each.values) for each in (cell, counterpart)]
             if not min(counts):
                 continue
-            test = difference(cell.values, counterpart.values, level)
+            scale = max(cell.scale, counterpart.scale)
+            test = difference(cell.values, counterpart.values, level, scale=scale)
             yield {
                 **{"group_a": one.label, "group_b": other.label, "contrast": where[0], "other": where[1]},
                 **{**named(where[2]), "epoch": cell.epoch if cell.epoch == counterpart.epoch else None},
                 **{"index": cell.index, "difference": test.value, "low": test.low, "high": test.high, "p": test.p},
                 **{"n_a": counts[0], "n_b": counts[1], "paired": "by seed" if test.paired else "no"},
+                "reason": test.reason,
             }

@@ -33,6 +33,7 @@ class Cell:
     engines: set[str] = field(default_factory=set)
     recalls: list[float] = field(default_factory=list)
     reasons: dict[str, None] = field(default_factory=dict)
+    scale: float = 0.0  # the largest |value| that values are differences of
 
     @property
     def epoch(self) -> int | None:
@@ -133,6 +134,7 @@ def difference_rows(groups: Sequence[Group], cells: Sequence[dict[Key, Cell]], l
                 "n_a": counts[0],
                 "n_b": counts[1],
                 "paired": "by seed" if found.paired else "no",
+                "reason": found.reason,
             }
 
 

@@ -160,11 +160,34 @@ def _label_columns(
                 break
         else:
             found |= {keys[at]: {name: values[at] for name, values in content.items()} for at in own}
-    for column in reversed(list(found)):
+    found = _fewest(found, content)
+    experiments = {run.name: str(run.config.get("experiment", "")) for run in runs}
+    options = [values for column, values in found.items() if "." not in column]
+    if _follows(experiments, content) and not _follows(experiments, _joined(options, content)):
+        # Numbers alone say nothing of what was trained on what.
+        found = _fewest({"experiment": experiments, **found}, content, keep="experiment")
+    return found
+
+
+def _fewest(
+    columns: Mapping[str, dict[str, str]], content: Mapping[str, tuple[str, ...]], keep: str = ""
+) -> dict[str, dict[str, str]]:
+    """Those columns without which groups could not be told apart, and one that is kept."""
+    found = dict(columns)
+    for column in reversed([name for name in columns if name != keep]):
         rest = [values for name, values in found.items() if name != column]
-        if _same_partition({run.name: tuple(values[run.name] for values in rest) for run in runs}, content):
+        if _same_partition(_joined(rest, content), content):
             del found[column]
     return found
+
+
+def _joined(columns: Sequence[Mapping[str, str]], runs: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(values[name] for values in columns) for name in runs}
+
+
+def _follows(label: Mapping[str, str], other: Mapping[str, Any]) -> bool:
+    """Whether runs with one value of the other labelling have one label."""
+    return len({(other[name], label[name]) for name in label}) == len(set(other.values()))
 
 
 def _same_partition(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

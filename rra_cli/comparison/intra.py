@@ -105,6 +105,7 @@ def intra_differences(found: Sequence[Intra], level: float = LEVEL) -> Iterator[
                 **{"group_a": one.group.label, "group_b": other.group.label, **place},
                 **{"difference": test.value, "low": test.low, "high": test.high, "p": test.p},
                 **{"n_a": counts[0], "n_b": counts[1], "paired": "by seed" if test.paired else "no"},
+                "reason": test.reason,
             }
 
 

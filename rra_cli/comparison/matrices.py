@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -18,11 +18,15 @@ from rra_cli.comparison.statistics import LEVEL, CellSummary
 
 Row = dict[str, Any]
 WITHIN, BETWEEN = "within", "between"
+UNLIKE = "no difference: only one of the two is of models of one seed"
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """All pairs of models of two groups (or of one) at a place; cells are layers of a by layers of b."""
+    """All pairs of models of two groups (or of one) at a place; cells are layers of a by layers of b.
+
+    pairs: between two groups those of different seeds, where there are any; same_seed: the others.
+    """
 
     compared: Compared
     group_a: Group
@@ -30,6 +34,7 @@ class Matrix:
     models_a: tuple[Model, ...]
     models_b: tuple[Model, ...]
     pairs: PairSet
+    same_seed: PairSet
 
     @property
     def kind(self) -> str:
@@ -47,13 +52,13 @@ class Matrix:
         other = set(self.models_b[0].layers)
         return tuple(layer for layer in self.models_a[0].layers if layer in other)
 
-    def diagonal(self) -> PairSet:
-        """Every common layer with itself."""
+    def diagonal(self, pairs: PairSet | None = None) -> PairSet:
+        """Every common layer with itself, of these pairs."""
         rows, columns = (
             [model.layers.index(layer) for layer in self.common] for model in (self.models_a[0], self.models_b[0])
         )
-        pairs = self.pairs
-        return PairSet(pairs.values[:, :, rows, columns], pairs.group_a, pairs.group_b, pairs.seeds_a, pairs.seeds_b)
+        pairs = self.pairs if pairs is None else pairs
+        return replace(pairs, values=pairs.values[:, :, rows, columns])
 
 
 def matrices(compared: Compared, groups: Sequence[Group]) -> list[Matrix]:
@@ -75,7 +80,8 @@ def matrices(compared: Compared, groups: Sequence[Group]) -> list[Matrix]:
                         values[i, j] = compared.matrix(first.number, second.number)
             seeds = [tuple(model.run.seed for model in models) for models in (one, other)]
             pairs = PairSet(values, a, b, *seeds)
-            found.append(Matrix(compared, groups[a], groups[b], tuple(one), tuple(other), pairs))
+            sets = pairs.apart(), pairs.together()
+            found.append(Matrix(compared, groups[a], groups[b], tuple(one), tuple(other), *sets))
     return found
 
 
@@ -85,7 +91,7 @@ def matrix_rows(matrix: Matrix, level: float = LEVEL) -> Iterator[Row]:
     layers_a, layers_b = matrix.models_a[0].layers, matrix.models_b[0].layers
     same = np.equal.outer(np.array(layers_a), np.array(layers_b)) & matrix.pairs.within
     counts = _counts(matrix.pairs, same)
-    sd = matrix.pairs.sd(same)
+    sd, beside = matrix.pairs.sd(same), _same_seed(matrix.same_seed)
     reason = "; ".join(matrix.compared.reasons)
     for i, layer_a in enumerate(layers_a):
         for j, layer_b in enumerate(layers_b):
@@ -99,7 +105,8 @@ def matrix_rows(matrix: Matrix, level: float = LEVEL) -> Iterator[Row]:
                 **_figures(summary, sd, counts, (i, j)),
                 "chance": matrix.compared.chance,
                 **_search(matrix),
-                "reason": reason if value != value else "",
+                "reason": reason if value != value else str(summary.reason[i, j]),
+                **{name: values[i, j] for name, values in beside.items()},
             }
 
 
@@ -111,13 +118,15 @@ def diagonal_rows(matrix: Matrix, level: float = LEVEL) -> Iterator[Row]:
     summary, _ = summarise_pairs(pairs, level=level)
     same = np.full(len(matrix.common), pairs.within)
     counts, sd = _counts(pairs, same), pairs.sd(same)
+    beside = _same_seed(matrix.diagonal(matrix.same_seed))
     indices = _indices(matrix)
     deepest = max(row.index for row in matrix.models_a[0].rows)
     for at, (layer, index) in enumerate(zip(matrix.common, indices, strict=True)):
         depth = index / deepest if deepest else 0.0
         where = {"layer": layer, "index": index, "depth": depth}
         figures = {**_figures(summary, sd, counts, (at,)), "chance": matrix.compared.chance}
-        yield {**_place(matrix), **where, **figures}
+        figures |= {name: values[at] for name, values in beside.items()}
+        yield {**_place(matrix), **where, **figures, "reason": str(summary.reason[at])}
 
 
 def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[Row]:
@@ -131,6 +140,9 @@ def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[R
             continue
         first, second = (_restricted(matrix, layers) for matrix in (one, other))
         summary, together = summarise_pairs(first, second, level)
+        if first.of_one_seed != second.of_one_seed:
+            nothing = np.full(len(layers), np.nan)
+            summary = CellSummary(nothing, nothing, nothing, nothing, np.full(len(layers), UNLIKE))
         index = dict(zip(one.common, _indices(one), strict=True))
         deepest = max(row.index for row in one.models_a[0].rows)
         counts = [len({*each.seeds_a, *each.seeds_b}) for each in (first, second)]
@@ -150,6 +162,7 @@ def difference_rows(found: Sequence[Matrix], level: float = LEVEL) -> Iterator[R
                 "n_a": counts[0],
                 "n_b": counts[1],
                 "paired": "by seed" if together else "no",
+                "reason": str(summary.reason[at]),
             }
 
 
@@ -174,7 +187,7 @@ def model_rows(compared: Compared, groups: Sequence[Group]) -> Iterator[Row]:
 def _restricted(matrix: Matrix, layers: Sequence[str]) -> PairSet:
     pairs = matrix.diagonal()
     chosen = [matrix.common.index(layer) for layer in layers]
-    return PairSet(pairs.values[:, :, chosen], pairs.group_a, pairs.group_b, pairs.seeds_a, pairs.seeds_b)
+    return replace(pairs, values=pairs.values[:, :, chosen])
 
 
 def _indices(matrix: Matrix) -> list[int]:
@@ -186,6 +199,11 @@ def _counts(pairs: PairSet, same: NDArray[np.bool_]) -> dict[str, NDArray[np.int
     """Different pairs and models of either side, by cell."""
     n_pairs = np.where(same, pairs.count() // 2, pairs.count())
     return {"n_pairs": n_pairs, "n_a": pairs.units(pairs.group_a), "n_b": pairs.units(pairs.group_b)}
+
+
+def _same_seed(pairs: PairSet) -> dict[str, NDArray[Any]]:
+    """Mean and number of the pairs of one seed, by cell."""
+    return {"same_seed": pairs.mean(), "same_seed_n": pairs.count()}
 
 
 def _figures(summary: CellSummary, sd: Any, counts: dict[str, NDArray[np.int64]], at: tuple[int, ...]) -> Row:

@@ -17,7 +17,7 @@ from rra_cli.comparison.curves import columns_of
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.pullback_inputs import by_inputs, refusals
 from rra_cli.comparison.statistics import LEVEL, NAN, difference, summarise
-from rra_cli.pullback.boundary import stretch
+from rra_cli.pullback.boundary import NO_GAIN, stretch
 
 Row = dict[str, Any]
 # Columns of pullback.csv that are compared, with those of their interval and p-value in a run, where it has them.
@@ -32,6 +32,7 @@ QUANTITIES = {
 _OF_DIRECTIONS = ("log_volume", "difference", "gain")
 RATIO = "ratio"
 SEEDS = "seeds"
+ONE_RUN = "one run a group has no spread over seeds"
 _UNITS = {"line": "lines", "plane": "planes", "points": "samples"}
 Key = tuple[str, str, str]  # metric, checkpoint, layer
 
@@ -144,7 +145,9 @@ def _summary(cell: Cell, quantity: str, own: Sequence[str], level: float) -> Row
     row: Row = {"mean": found.mean, "sd": found.sd, "n": found.n, "low": found.low, "high": found.high, "p": NAN}
     row |= {"over": SEEDS if found.n > 1 else "", "reason": _reason(cell, quantity, found.n)}
     if found.n > 1 and own:
-        row["p"] = difference(values, dict.fromkeys(values, 0.0), level).p
+        test = difference(values, dict.fromkeys(values, 0.0), level)
+        row["p"] = test.p
+        row |= {"low": NAN, "high": NAN, "reason": test.reason} if test.reason else {}
     elif found.n == 1 and own:
         (seed,) = (seed for seed, value in values.items() if math.isfinite(value))
         row |= {name: float(cell.rows[seed][column]) for name, column in zip(("low", "high", "p"), own, strict=True)}
@@ -161,8 +164,11 @@ def _as_ratio(row: Row, cell: Cell) -> Row:
 def _reason(cell: Cell, quantity: str, n: int) -> str:
     if quantity in _OF_DIRECTIONS and len(cell.directions) > 1:
         return f"the runs' volumes are over {' and '.join(map(str, cell.directions))} directions"
-    told = {str(row["reason"]) for row in cell.rows.values() if row["reason"]}
-    return "; ".join(sorted(told)) if not n else ""
+    if n:
+        return ""
+    told = {part for row in cell.rows.values() for part in str(row["reason"] or "").split("; ") if part}
+    of_gain = {part for part in told if part.startswith(NO_GAIN)}
+    return "; ".join(sorted(of_gain or told if quantity == "gain" else told - of_gain))
 
 
 def _differences(
@@ -189,5 +195,5 @@ def _differences(
                 **{"group_a": one.label, "group_b": other.label, **_place(cell), "quantity": quantity},
                 **{"difference": found.value, "low": found.low, "high": found.high, "p": found.p},
                 **{"n_a": counts[0], "n_b": counts[1], "paired": "by seed" if found.paired else "no"},
-                "reason": reason or ("" if min(counts) > 1 else "one run a group has no spread over seeds"),
+                "reason": reason or found.reason or ("" if min(counts) > 1 else ONE_RUN),
             }

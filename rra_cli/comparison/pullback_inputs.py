@@ -9,7 +9,6 @@ from typing import Any
 from rra_cli.comparison.groups import Group, flatten, text_of
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.run import part_of
-from rra_cli.report.tables import read_table
 
 Inputs = Mapping[str, str]
 ANCHORS = "anchors"
@@ -45,10 +44,9 @@ def inputs_of(run: FinishedRun, metric: str) -> Inputs:
 
 def _anchors(run: FinishedRun, metric: str) -> str:
     """The samples of all lines or planes: those of the first one by id, of all of them a digest."""
-    if not (run.folder / "tables" / "pullback_anchors.csv").is_file():
+    if run.anchors is None:
         return ""
-    frame = read_table(run.folder / "tables", "pullback_anchors")
-    frame = frame[frame["metric"] == metric].sort_values(["unit", "anchor"], kind="stable")
+    frame = run.anchors[run.anchors["metric"] == metric].sort_values(["unit", "anchor"], kind="stable")
     if frame.empty:
         return ""
     columns = [frame[name].astype(str) for name in ("split", "unit", "anchor", "sample_id", "class", "pixels")]
@@ -58,13 +56,20 @@ def _anchors(run: FinishedRun, metric: str) -> str:
 
 
 def by_inputs(groups: Sequence[Group], metric: str) -> list[list[Group]]:
-    """The groups that measured the metric, those of equal inputs together, in the order of the groups."""
+    """The groups that measured the metric, those of equal inputs together, in the order of the groups; groups whose own
+    runs have other inputs are left out.
+    """
     found: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in groups:
-        having = [run for run in group.runs if measured(run, metric)]
-        if having:
-            found.setdefault(tuple(sorted(inputs_of(having[0], metric).items())), []).append(group)
+        first, *others = _inputs(group, metric) or [{}]
+        if first and all(other == first for other in others):
+            found.setdefault(tuple(sorted(first.items())), []).append(group)
     return list(found.values())
+
+
+def _inputs(group: Group, metric: str) -> list[Inputs]:
+    """Of each of its runs that have the metric."""
+    return [inputs_of(run, metric) for run in group.runs if measured(run, metric)]
 
 
 def measured(run: FinishedRun, metric: str) -> bool:
@@ -94,13 +99,19 @@ def _told(name: str, a: str, b: str) -> str:
 
 
 def refusals(groups: Sequence[Group], metric: str) -> list[dict[str, Any]]:
-    """A row of `refused` for every pair of sets of equal inputs: their first groups, and how they differ."""
-    rows, sets = [], by_inputs(groups, metric)
-    inputs = [inputs_of(next(run for run in each[0].runs if measured(run, metric)), metric) for each in sets]
+    """A row of `refused` for every group whose runs have other inputs, and for every two groups that do."""
+    quantity, rows = f"pullback metric {metric}", []
+    for group in groups:
+        first, *others = _inputs(group, metric) or [{}]
+        reasons = [reason for other in others if (reason := why_not(first, other))]
+        if reasons:
+            rows.append({"quantity": quantity, "group_a": group.label, "reason": f"its own runs: {reasons[0]}"})
+    sets = by_inputs(groups, metric)
+    inputs = [_inputs(each[0], metric)[0] for each in sets]
     for at, one in enumerate(sets):
         for later in range(at + 1, len(sets)):
             for a in one:
                 for b in sets[later]:
-                    row = {"quantity": f"pullback metric {metric}", "group_a": a.label, "group_b": b.label}
+                    row = {"quantity": quantity, "group_a": a.label, "group_b": b.label}
                     rows.append({**row, "reason": why_not(inputs[at], inputs[later])})
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.comparison.find import Found, names_of
+from rra_cli.comparison.pullback_run import read_pullback
 from rra_cli.core.progress import Progress, silent
 from rra_cli.core.reading import read_json, read_yaml
 from rra_cli.core.runfiles import MANIFEST, read_config
@@ -19,7 +20,6 @@ from rra_cli.report.tables import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-PULLBACK = "pullback"
 _AGAIN = "the same `rra run` again completes it; nothing is computed anew"
 
 
@@ -54,7 +54,8 @@ class FinishedRun:
     layers, metrics: its tables. training: a row an epoch, None without training. samples: by split, what decides which
     were measured. graphs: empty where `no_graphs` says why. choices: which option of a group was chosen, where known.
     trainings: keys of the training that its network came from, empty where nothing was trained. pullback: its table of
-    volume elements, None without; a run may have measured nothing else.
+    volume elements, None without; a run may have measured nothing else. anchors: the samples that their lines or planes
+    go through, likewise.
     """
 
     name: str
@@ -71,6 +72,7 @@ class FinishedRun:
     choices: Mapping[str, str] = field(default_factory=dict)
     trainings: tuple[str, ...] = ()
     pullback: pd.DataFrame | None = None
+    anchors: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ def read_run(name: str, folder: Path) -> FinishedRun:
     if missing:
         raise UserError(f"tables/{' and '.join(missing)} missing")
     tables = {table: read_table(folder / "tables", table) for table in REQUIRED}
-    pullback = read_table(folder / "tables", PULLBACK) if (folder / "tables" / f"{PULLBACK}.csv").is_file() else None
-    if tables["metrics"].empty and (pullback is None or pullback.empty):
-        raise UserError("tables/metrics.csv has no rows, and it has no pullback.csv: it measured nothing")
+    looked = read_pullback(folder)
+    if tables["metrics"].empty and (looked["pullback"] is None or looked["pullback"].empty):
+        raise UserError("tables/metrics.csv has no rows, nor has pullback.csv: it measured nothing")
     seed = config.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UserError(f"config.yaml is damaged: the seed is {seed!r}")
@@ -117,7 +119,7 @@ def read_run(name: str, folder: Path) -> FinishedRun:
         training=read_training(folder / "training.jsonl"),
         **_manifest(folder),
         choices=_choices(folder / ".hydra" / "hydra.yaml"),
-        pullback=pullback,
+        **looked,
     )
 
 
@@ -132,8 +134,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         artifacts = manifest.get("artifacts", [])
         if "\0" in store:
             raise ValueError(f"no store is called {store!r}")
-        if not isinstance(samples, Mapping):
-            raise TypeError("`samples` is not a mapping")
+        if not isinstance(samples, Mapping) or not all(isinstance(each, Mapping) for each in samples.values()):
+            raise TypeError("`samples` is not a mapping of mappings")
         no_graphs = "" if graphs else "it searched no neighbours (none of its metrics reads them)"
         return {
             "store": folder / store,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 NAN = float("nan")
 LEVEL = 0.95
+NO_SCATTER = "the differences are all equal: no scatter"
+_ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two means with its interval and two-sided p-value (Student's t); NaN where n is too small."""
+    """The difference of two means with its interval and two-sided p-value (Student's t); NaN where n is too small.
+
+    reason: why there is neither, where the values have no scatter.
+    """
 
     value: float
     low: float
     high: float
     p: float
     paired: bool
+    reason: str = ""
 
 
 def check_level(level: float) -> float:
@@ -83,30 +89,44 @@ def summarise(values: Iterable[float], level: float = LEVEL) -> Summary:
     return Summary(mean, sd, n, mean - half, mean + half)
 
 
-def difference(one: dict[Any, float], other: dict[Any, float], level: float = LEVEL) -> Difference:
+def within_rounding(spread: ArrayLike, scale: ArrayLike, units: int = 1) -> NDArray[np.bool_]:
+    """Whether a spread is no larger than what rounding makes of values up to `scale` (of `units` sums of them)."""
+    return np.asarray(np.asarray(spread) <= units * _ROUNDING * np.asarray(scale))
+
+
+def difference(
+    one: dict[Any, float], other: dict[Any, float], level: float = LEVEL, *, scale: float = 0.0
+) -> Difference:
     """The mean of `one` minus that of `other`, both by seed.
 
     Where both have the same seeds, seed by seed (a paired t test: the same seed is the same initialisation and order);
     else Welch's test, with Satterthwaite's degrees of freedom. Values that are not finite are left out.
+
+    Differences that scatter by no more than rounding are no sample of anything: a t test would tell p = 0 of it, so
+    there is neither interval nor p. scale: the largest |value| that the values are themselves differences of.
     """
     a = {seed: value for seed, value in one.items() if math.isfinite(value)}
     b = {seed: value for seed, value in other.items() if math.isfinite(value)}
     paired = a.keys() == b.keys() and None not in a
     if not a or not b:
         return Difference(NAN, NAN, NAN, NAN, paired)
+    largest = max(scale, *map(abs, a.values()), *map(abs, b.values()))
     if paired:
         found = summarise([a[seed] - b[seed] for seed in a], level)
+        if within_rounding(found.sd, largest):
+            return Difference(found.mean, NAN, NAN, NAN, paired, NO_SCATTER)
         return _difference(found.mean, found.sd**2 / found.n, found.n - 1, level, paired=True)
     first, second = summarise(a.values()), summarise(b.values())
+    if within_rounding(first.sd, largest) and within_rounding(second.sd, largest):
+        return Difference(first.mean - second.mean, NAN, NAN, NAN, paired, NO_SCATTER)
     parts = np.array([first.sd**2 / first.n, second.sd**2 / second.n])
     df = satterthwaite(parts[:, None], np.array([[first.n - 1], [second.n - 1]]))[0]
     return _difference(first.mean - second.mean, float(parts.sum()), float(df), level, paired=False)
 
 
 def _difference(value: float, variance: float, df: float, level: float, *, paired: bool) -> Difference:
-    error = math.sqrt(variance) if variance >= 0 else NAN
-    half = float(t_quantile(level, df)) * error
-    t = value / error if error > 0 else (0.0 if value == 0 else math.inf) if error == 0 else NAN
+    error = math.sqrt(variance) if variance > 0 else NAN
+    half, t = float(t_quantile(level, df)) * error, value / error
     return Difference(value, value - half, value + half, float(t_p_value(t, df)) if t == t else NAN, paired)
 
 
@@ -124,12 +144,16 @@ def satterthwaite(parts: Floats, dfs: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class CellSummary:
-    """Estimates of many cells at once with intervals and p-values (of being 0); arrays of one shape."""
+    """Estimates of many cells at once with intervals and p-values (of being 0); arrays of one shape.
+
+    reason: why a cell with a value has no interval, where that is known.
+    """
 
     value: Floats
     low: Floats
     high: Floats
     p: Floats
+    reason: NDArray[np.str_] = field(default_factory=lambda: np.array(""))
 
 
 @dataclass(frozen=True)

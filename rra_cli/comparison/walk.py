@@ -11,7 +11,7 @@ from rra_cli.comparison import accuracies, contrasts, correlation, curves, matri
 from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
 from rra_cli.comparison.intra import intra_differences, read_intra, rows_of
-from rra_cli.comparison.networks import alteration_of, same_networks
+from rra_cli.comparison.networks import alteration_of, networks_by_seed, same_networks
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.pullback import compare_pullback
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
@@ -103,6 +103,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         asked=options.correlate,
         altered=any(alteration_of(run) for group in grouping.groups for run in group.runs),
         same=same_networks(grouping.groups),
+        by_seed=networks_by_seed(grouping.groups),
         swept=swept_number(grouping),
         reference=accuracies.reference_of(grouping.groups).label,
     )

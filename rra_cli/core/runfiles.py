@@ -16,6 +16,7 @@ State = Literal["running", "done", "failed", "interrupted"]
 
 CONFIG, STATUS, MANIFEST, PROVENANCE, LOG = "config.yaml", "status.json", "manifest.json", "provenance.json", "run.log"
 LEASE = ".lease"
+HOW = "runtime"  # the section of a configuration that says how the work is done, and nothing of what comes out
 OURS = (LEASE, LOG, ".hydra", "tables", "tables/per_sample", "plots")
 
 
@@ -47,8 +48,14 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
 
 
 def config_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
-    """Where a configuration differs from the one in a run folder, a line each. `UserError` where that is unreadable."""
-    return list(differences(read_config(path), json.loads(canonical_json(config))))
+    """Where a configuration asks for something else than the one in a run folder, a line each: how the work is done may
+    differ. `UserError` where that one is unreadable.
+    """
+    return list(differences(_what(read_config(path)), _what(json.loads(canonical_json(config)))))
+
+
+def _what(config: Any) -> Any:
+    return {key: value for key, value in config.items() if key != HOW} if isinstance(config, Mapping) else config
 
 
 def in_one_line(found: Sequence[str], most: int = 3) -> str:
@@ -57,7 +64,9 @@ def in_one_line(found: Sequence[str], most: int = 3) -> str:
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Writes the configuration, or compares it with the one that lies there. `UserError` where that is another."""
+    """Writes the configuration. Where one lies there, it stays but for how the work is done; `UserError` where it asks
+    for something else.
+    """
     canonical_json(config)  # raises for what is no JSON
     if (path / CONFIG).exists():
         found = config_differences(path, config)
@@ -68,7 +77,8 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
                 "repeat that run's configuration to go on with it, or set "
                 f"hydra.{'sweep' if in_sweep else 'run'}.dir to another folder",
             )
-        return
+        if read_config(path) == json.loads(canonical_json(config)):
+            return
     import yaml  # comes with omegaconf
 
     # The order of the person who wrote the options, not the alphabet's.

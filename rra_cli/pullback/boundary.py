@@ -15,6 +15,7 @@ from math import ceil, isfinite, nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+NO_GAIN = "no gain"  # how the reason of an empty one begins
 _LEVEL = 0.95
 _EXACT = 14  # up to so many units all signs are gone through
 _DRAWS = 20_000

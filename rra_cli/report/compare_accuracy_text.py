@@ -63,6 +63,10 @@ def accuracy_remarks(view: View) -> list[str]:
     tested = {view.reference, *against_reference(view)["group_a"]}
     if same := [group for group in view.groups if view.reference in known and group in known - tested]:
         found.append(f"No difference to {view.reference}, the same networks: {'; '.join(same)}.")
+    tests = against_reference(view)
+    for why in filter(None, map(str, tests["reason"].unique())):
+        those = "; ".join(tests.loc[tests["reason"] == why, "group_a"])
+        found.append(f"No interval and no p of {those} minus {view.reference}: {why}.")
     missing = frame[(frame["reason"] != "") & frame["metric"].isin(_TABLED)]
     for reason, rows in missing.groupby("reason", sort=False):
         names = "; ".join(SHORT[metric] for metric in dict.fromkeys(rows["metric"]))

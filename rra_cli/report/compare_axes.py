@@ -43,10 +43,17 @@ def value_axis(axes: Axes, term: Term, lines: Sequence[Line]) -> None:
     if term.low is not None and term.high is not None:
         axes.set_ylim(term.low, term.high + 0.02 * (term.high - term.low))
         return
+    ends = shown_range(lines)
+    if ends is not None:
+        axes.set_ylim(ends[0] if term.low is None else max(term.low, ends[0]), ends[1])
+
+
+def shown_range(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Both ends of an axis that shows all means, and bands that are not too wide; None where there is no mean."""
     means = np.concatenate([line.mean for line in lines]) if lines else np.empty(0)
     means = means[np.isfinite(means)]
     if not len(means):
-        return
+        return None
     # Two seeds give bands of twelve standard errors: they may leave the picture, the means may not.
     low, high = float(means.min()), float(means.max())
     reach = 0.6 * ((high - low) or abs(high) or 1.0)
@@ -54,8 +61,7 @@ def value_axis(axes: Axes, term: Term, lines: Sequence[Line]) -> None:
     bands = np.clip(bands[np.isfinite(bands)], low - reach, high + reach)
     known = np.concatenate([means, bands])
     margin = 0.05 * ((float(known.max()) - float(known.min())) or 1.0)
-    axes.set_ylim(max(term.low, float(known.min()) - margin) if term.low is not None else float(known.min()) - margin)
-    axes.set_ylim(top=float(known.max()) + margin)
+    return float(known.min()) - margin, float(known.max()) + margin
 
 
 def layer_axis(axes: Sequence[Axes], kinds: Sequence[tuple[str, ...]]) -> float:

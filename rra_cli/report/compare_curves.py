@@ -15,6 +15,7 @@ from rra_cli.report.compare_axes import (
     layer_axis,
     possible,
     relative_depth,
+    shown_range,
     value_axis,
 )
 from rra_cli.report.compare_view import Line, View
@@ -84,8 +85,12 @@ def training_figure(view: View) -> Figure | None:
         return None
     made, axes = figure(1.0, rows=len(shown), sharex=True)
     dashes: dict[str, Any] = {}
-    drawn = []
+    drawn: list[Line] = []
     for place, panel in zip(axes, shown, strict=True):
+        own_rows = rows[rows["metric"].isin(list(panel.columns))]
+        positive = not bool((own_rows["mean"] < 0).any())  # a loss that is a cosine lies below 0
+        bounds = Term("", low=0.0 if positive else None, high=None if panel.top is None else 1.0)
+        first = len(drawn)
         for column, name in panel.columns.items():
             of_column = rows[rows["metric"] == column]
             for group in view.groups:
@@ -94,12 +99,14 @@ def training_figure(view: View) -> Figure | None:
                     continue
                 dashes.setdefault(name, DASHES[len(dashes) % len(DASHES)])
                 line = view.line(group, own, "epoch", "metric")
-                draw_line(place, view, line, line.position, few=False, dashes=dashes[name])
+                draw_line(place, view, line, line.position, few=False, dashes=dashes[name], term=bounds)
                 drawn.append(line)
         place.set_ylabel(panel.label)
         place.grid(axis="y", color="0.88", linewidth=0.5)
-        if all(float(np.nanmin(line.mean)) >= 0 for line in drawn):
+        if positive and panel.top is not None:
             place.set_ylim(0.0, panel.top)
+        elif ends := shown_range(drawn[first:]):
+            place.set_ylim(0.0 if positive else ends[0], ends[1])
     _epoch_axis(axes[-1])
     extra = [legend_line(name, color="0.2", linestyle=dash) for name, dash in dashes.items()]
     _finish(made, view, drawn, len(shown), 0.25, extra, markers=False)

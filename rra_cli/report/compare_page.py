@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.report.compare_accuracy_text import accuracy_remarks, accuracy_table
 from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
+from rra_cli.report.compare_tables import is_written
 from rra_cli.report.compare_view import View
 from rra_cli.report.figures import Rendered, figures, folded
 from rra_cli.report.page import file_list, page
@@ -43,7 +44,8 @@ def _groups(view: View) -> str:
     for group in view.groups:
         own = runs[(runs["group"] == group) & (runs["used"] == "yes")]
         rows.append([group, len(own), ", ".join(_text(seed) for seed in own["seed"]) or "–", view.mains[group]])
-    return _table(["group", "runs", "seeds", "checkpoint"], rows, text_columns=1) + _settings(view)
+    few = f"<p>{escape(view.few_seeds)}</p>" if view.few_seeds else ""
+    return _table(["group", "runs", "seeds", "checkpoint"], rows, text_columns=1) + few + _settings(view)
 
 
 def _settings(view: View) -> str:
@@ -55,7 +57,8 @@ def _settings(view: View) -> str:
     values = {(row["group"], row["setting"]): row["value"] for row in frame.to_dict("records")}
     rows = [[setting, *(values.get((group, setting), "") for group in view.groups)] for setting in settings]
     table = _table(["setting", *view.groups], rows, text_columns=len(view.groups) + 1)
-    return f"<details><summary>All {len(settings)} settings that differ</summary>{table}</details>"
+    told = "The setting that differs" if len(settings) == 1 else f"All {len(settings)} settings that differ"
+    return f"<details><summary>{told}</summary>{table}</details>"
 
 
 def _refused(view: View) -> str:
@@ -79,12 +82,12 @@ def _accuracies(view: View) -> str:
         return remarks
     note = (
         f"<p>After the last epoch, {'mean ± sd over the seeds' if view.repeated else 'of one run a group'}; train: of "
-        "training samples without augmentation. All digits and intervals: "
-        '<a href="tables/accuracies.csv">accuracies.csv</a>'
+        "training samples without augmentation."
     )
-    if len(view.frames["accuracy_differences"]):
-        note += '; every two groups: <a href="tables/accuracy_differences.csv">accuracy_differences.csv</a>'
-    return f"{note}.</p>{_table(header, rows, text_columns=1)}{remarks}"
+    note += _links(
+        view, {"All digits and intervals": "accuracies", "every two groups": "accuracy_differences"}, begin=" "
+    )
+    return f"{note}</p>{_table(header, rows, text_columns=1)}{remarks}"
 
 
 def _layers(view: View) -> str:
@@ -103,7 +106,7 @@ def _layers(view: View) -> str:
     ]
     more = f" The first {_MOST_ROWS} of {len(places)} rows." if len(places) > _MOST_ROWS else ""
     what = "Mean ± sd over the seeds" if view.repeated else "Of one run a group"
-    note = f'<p>{what}; all rows and digits: <a href="tables/layers.csv">layers.csv</a>.{more}</p>'
+    note = f"<p>{what}{_links(view, {'all rows and digits': 'layers'})}{more}</p>"
     return note + _table([*keys, *(view.term(metric).short for metric in metrics)], rows, text_columns=4)
 
 
@@ -115,11 +118,10 @@ def pullback_html(view: View) -> str:
     note = (
         "<p>log10 volume: mean ± sd over seeds. near / far: stretch of the mean direction near decision boundaries "
         "over that far from them, with its interval. gain: what the first checkpoint did not have, in nats. Only "
-        "groups with one number under “inputs” looked at the same points. All checkpoints and digits: "
-        '<a href="tables/pullback.csv">pullback.csv</a>; differences with p-values: '
-        '<a href="tables/pullback_differences.csv">pullback_differences.csv</a>.</p>'
+        "groups with one number under “inputs” looked at the same points."
     )
-    return note + _table(PULLBACK_HEADER, rows[:_MOST_ROWS], text_columns=3)
+    tables = {"All checkpoints and digits": "pullback", "differences with p-values": "pullback_differences"}
+    return f"{note}{_links(view, tables, begin=' ')}</p>" + _table(PULLBACK_HEADER, rows[:_MOST_ROWS], text_columns=3)
 
 
 def _diagonal(view: View) -> str:
@@ -139,21 +141,27 @@ def _diagonal_of(view: View, short: str, table: str, frame: pd.DataFrame) -> str
         at: row["group_a"] if row["kind"] == "within" else f"{row['group_a']} × {row['group_b']}"
         for at, row in frame.to_dict("index").items()
     }
-    frame = frame.assign(comparison=[labels[at] for at in frame.index])
+    beside = (frame["same_seed_n"].fillna(0) > 0) & (frame["same_seed"] != frame["mean"])  # equal: they are the mean
+    frame = frame.assign(comparison=[labels[at] for at in frame.index], beside=beside)
     keys = ["checkpoint", "split", "layer", "pool", "index", "scale"]
     comparisons = list(dict.fromkeys(frame["comparison"]))
     values = {(*(row[key] for key in keys), row["comparison"]): row for row in frame.to_dict("records")}
     places = list(dict.fromkeys(frame[keys].itertuples(index=False, name=None)))
-    rows = [[*place, *(_summary(values.get((*place, each))) for each in comparisons)] for place in places[:_MOST_ROWS]]
+    rows = [[*place, *(_pairs(values.get((*place, each))) for each in comparisons)] for place in places[:_MOST_ROWS]]
     note = (
         f"<p>{escape(short)} of every layer with itself "
         + (escape(f"in another run ({view.one_network})") if view.one_network else "in another model")
-        + (", mean ± sd over the pairs of models: " if view.repeated else ": ")
-        + f'<a href="tables/{table}_diagonal.csv">{table}_diagonal.csv</a>; whole matrices: '
-        f'<a href="tables/{table}.csv">{table}.csv</a>; differences with p-values: '
-        f'<a href="tables/{table}_differences.csv">{table}_differences.csv</a>.</p>'
+        + (", mean ± sd over the pairs of models" if view.repeated else "")
+        + ("; (of one seed): the mean of pairs that the other leaves out" if frame["beside"].any() else "")
     )
-    return note + _table([*keys, *comparisons], rows, text_columns=4)
+    tables = {"all rows": f"{table}_diagonal", "whole matrices": table}
+    tables["differences with p-values"] = f"{table}_differences"
+    return f"{note}{_links(view, tables)}</p>" + _table([*keys, *comparisons], rows, text_columns=4)
+
+
+def _pairs(row: Any) -> str:
+    """`0.75 ± 0.01 (0.99)`: of different seeds, and of one where there are such pairs beside them."""
+    return _summary(row) + (f" ({number(row['same_seed'])})" if row is not None and row["beside"] else "")
 
 
 def _correlations(view: View) -> str:
@@ -161,11 +169,10 @@ def _correlations(view: View) -> str:
     frame = view.frames["correlations"]
     if frame.empty:
         return ""
-    link = '<a href="tables/correlations.csv">correlations.csv</a>'
     tests = int(frame["p"].notna().sum())
     many = (
-        f"<p>{tests} correlations were computed ({link}): of so many, about {tests * 0.05:.0f} have p &lt; .05 by "
-        "chance alone.</p>"
+        f"<p>{tests} correlations were computed: of so many, about {tests * 0.05:.0f} have p &lt; .05 by chance alone"
+        f"{_links(view, {'all of them': 'correlations'})}</p>"
     )
     asked = frame[[(row["x"], row["y"]) in set(view.asked) for row in frame.to_dict("records")]]
     columns = ["x", "y", "over", "group", "split", "layer", "n", "r", "p", "rho", "n_effective", "p_effective", "note"]
@@ -178,11 +185,13 @@ def _method(view: View) -> str:
         "mean, sd, n": "Over runs of one configuration with different seeds; sd has n − 1 in its denominator.",
         "intervals": f"{view.level:.0%}, Student's t with n − 1 degrees of freedom, the seeds as the units: samples, "
         "layers and pairs of models of one seed are no independent repetitions.",
-        "pairs of models": "Mean and sd over the pairs. The interval comes from leaving out one seed at a time "
-        "(jackknife of a U-statistic, Arvesen 1969), and needs three seeds. Groups with the same seeds lose a seed "
-        "together, for models of one seed began from the same weights.",
+        "pairs of models": "Mean and sd over the pairs; between groups over those of different seeds, as within a "
+        "group. Models of one seed began from the same weights, or are one network: the mean of such pairs has a "
+        "column same_seed, and stands for all only where each group has one run. The interval comes from leaving out "
+        "one seed at a time (jackknife of a U-statistic, Arvesen 1969), and needs three seeds of each group. Groups "
+        "with the same seeds lose a seed together.",
         "differences of groups": "Seed by seed where both have the same seeds (paired t test), else Welch's test; only "
-        "where N and k are equal.",
+        "where N and k are equal. Differences that are all equal have no scatter, so neither interval nor p.",
         "differences within a network": "From a layer to the next, and of training and test samples (contrasts.csv): "
         "one number a network, tested against 0 over the seeds; between groups as above.",
         "accuracies": "Those of training.jsonl after the last epoch; k-NN: of the test split by the training samples "
@@ -196,6 +205,16 @@ def _method(view: View) -> str:
         "1935), p_effective the p-value with it.",
     }
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(text)}</dd>' for name, text in told.items())}</dl>"
+
+
+def _links(view: View, tables: Mapping[str, str], begin: str = "; ") -> str:
+    """The tables by what they hold, as the end of a sentence; only those that are written."""
+    found = [
+        f'{told}: <a href="tables/{name}.csv">{name}.csv</a>'
+        for told, name in tables.items()
+        if is_written(name, view.frames[name])
+    ]
+    return f"{begin if found else ''}{'; '.join(found)}{'.' if found or begin != ' ' else ''}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, text_columns: int) -> str:

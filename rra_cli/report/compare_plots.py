@@ -13,7 +13,7 @@ from rra_cli.report.compare_diagonal import diagonal_figure
 from rra_cli.report.compare_maps import matrix_figure, scatter_figure, scatter_split
 from rra_cli.report.compare_pullback import pullback_plots
 from rra_cli.report.compare_swept import swept_plots
-from rra_cli.report.compare_view import View
+from rra_cli.report.compare_view import JACKKNIFE, View
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.plot import Plot
 from rra_cli.report.style import file_name
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # So many maps stand unfolded in the report.
 _MOST_MAPS = 6
-_JACKKNIFE = "leaving out one seed at a time"
 
 
 def comparison_plots(view: View) -> Iterator[Plot]:
@@ -38,7 +37,9 @@ def comparison_plots(view: View) -> Iterator[Plot]:
         note = "Loss, accuracy and spread of the representation by epoch"
         note += ", means over the seeds." if view.repeated else "."
         note += " All of it of unaltered images." if view.altered else ""
-        yield Plot("training", "Training", f"{note} {view.band_text}", partial(training_figure, view))
+        yield Plot(
+            "training", "Training", f"{note} {view.bands_of(view.frames['training'])}", partial(training_figure, view)
+        )
     for x, y in view.asked:
         place = scatter_split(view, x, y)
         if place is None:
@@ -62,7 +63,7 @@ def _layers(view: View) -> Iterator[Plot]:
             yield Plot(
                 file_name(str(metric), str(transfer), "" if number == 0 else f"{pool}{scale}", "layers"),
                 f"{known.label[:1].upper()}{known.label[1:]} along the layers{data}{where}",
-                f"{known.reading} {view.band_text}".strip(),
+                f"{known.reading} {view.bands_of(view.main_rows(rows))}".strip(),
                 partial(layers_figure, view, str(metric), pool, scale, str(transfer)),
                 number == 0,
             )
@@ -78,7 +79,7 @@ def _epochs(view: View) -> Iterator[Plot]:
             yield Plot(
                 file_name(str(metric), split, "epochs"),
                 f"{known.short} over the epochs, {split}",
-                f"Layers at a third, two thirds and the end of the network. {view.band_text}",
+                f"Layers at a third, two thirds and the end of the network. {view.bands_of(rows)}",
                 partial(epochs_figure, view, str(metric), split, pool, scale),
                 split == "test",
             )
@@ -125,8 +126,6 @@ def _similar(
     for place, rows in diagonal.groupby(keys, sort=False):
         own = differences[(differences[keys] == list(place)).all(axis=1)]
         main = place[0] in mains and _is_first(view, place, diagonal)
-        bands = f"Bands: {view.level:.0%} interval with the seeds as the units, {_JACKKNIFE}. "
-        bands = bands if rows["low"].notna().any() else "Too few seeds for bands. "
         yield Plot(
             file_name(f"{name}_diagonal", *_told(place)),
             f"Layers and themselves in {_other(view)}, {_where(place)}{told}",
@@ -136,7 +135,7 @@ def _similar(
                 if view.one_network
                 else "(over pairs of models). 1: the models "
             )
-            + f"have the same neighbours there. {bands}Dotted: chance level.",
+            + f"have the same neighbours there. {view.bands_of(rows, JACKKNIFE)} Dotted: chance level.",
             partial(diagonal_figure, view, rows, own, term),
             main,
         )
@@ -166,9 +165,12 @@ def _slug(view: View, group: str) -> str:
 def _pairs_text(rows: pd.DataFrame, kind: str) -> str:
     pairs = int(rows["n_pairs"].max())
     what = "all ordered pairs of models of the group" if kind == "within" else "all pairs of models, one of each group"
+    equal = int(rows["same_seed_n"].fillna(0).max())
     if pairs < 2:
-        return "One pair of runs. Hatched: no value."
-    return f"Mean (and standard deviation) over {what}: {pairs}. Hatched: no value."
+        itself = equal == pairs and bool((rows["same_seed"] == rows["mean"]).any())
+        return f"One pair of runs{', both of one seed' if itself else ''}. Hatched: no value."
+    apart = f"; without the pairs of one seed, {equal}, which have a column same_seed" if equal else ""
+    return f"Mean (and standard deviation) over {what}: {pairs}{apart}. Hatched: no value."
 
 
 def _other(view: View) -> str:
@@ -176,7 +178,7 @@ def _other(view: View) -> str:
 
 
 def _pair_title(view: View, group_a: str, group_b: str) -> str:
-    told = view.same.get((group_a, group_b), "")
+    told = view.same.get((group_a, group_b)) or view.by_seed.get((group_a, group_b), "")
     return f"{told[:1].upper()}{told[1:]}" if told else "Layers of different models"
 
 

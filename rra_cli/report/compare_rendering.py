@@ -9,7 +9,7 @@ from rra_cli.core.progress import Progress, silent
 from rra_cli.errors import UserError
 from rra_cli.report.compare_page import comparison_html
 from rra_cli.report.compare_plots import comparison_plots
-from rra_cli.report.compare_tables import OPTIONAL, encode_table
+from rra_cli.report.compare_tables import encode_table, is_written
 from rra_cli.report.compare_view import View
 from rra_cli.report.figures import draw_all
 
@@ -34,7 +34,7 @@ def write_comparison(view: View, folder: Path, progress: Progress = silent) -> l
     contents = {
         f"tables/{name}.{suffix}": data
         for name, frame in view.frames.items()
-        if name not in OPTIONAL or len(frame)
+        if is_written(name, frame)
         for suffix, data in encode_table(frame, name).items()
     }
     rendered = draw_all(comparison_plots(view), progress)

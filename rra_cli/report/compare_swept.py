@@ -17,7 +17,7 @@ from rra_cli.report.compare_axes import (
     value_axis,
 )
 from rra_cli.report.compare_pullback import LABELS, LN_10, RATIO, VOLUME, bars_text
-from rra_cli.report.compare_view import Line, View
+from rra_cli.report.compare_view import JACKKNIFE, Line, View
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.layer_axis import LONGEST_NAME, plain
 from rra_cli.report.plot import Plot
@@ -70,23 +70,24 @@ _TERMS = {VOLUME: Term(LABELS[VOLUME]), RATIO: Term(LABELS[RATIO])}
 _LINES = "A line a layer, dark to light from the first to the last."
 
 
-def _how(view: View, rows: pd.DataFrame) -> str:
+def _how(view: View, rows: pd.DataFrame, pairs: str = "") -> str:
     """What lines and bands are."""
     chance = " Dotted: chance level." if rows["chance"].notna().any() else ""
-    return f"{_LINES}{chance} {view.band_text}"
+    return f"{_LINES}{chance} {view.bands_of(rows, pairs)}"
 
 
 def _between_seeds(view: View, setting: str, by: str) -> Iterator[Plot]:
     """NNLS of every layer with itself in other models of its group."""
     rows = view.frames["nnls_diagonal"]
-    rows = rows[rows["kind"] == "within"].assign(group=rows["group_a"])
+    rows = rows[rows["kind"] == "within"]
+    rows = rows.assign(group=rows["group_a"])  # of these rows alone: one run a group has none
     for number, (pool, scale) in enumerate(view.places(rows)):
         here = view.main_rows(rows[(rows["pool"] == pool) & (rows["scale"] == scale)])
         panels = [(split, here[here["split"] == split]) for split in view.splits(here)]
         yield Plot(
             file_name("nnls_diagonal", f"{pool}{scale}" if number else "", "by", by),
             f"Layers and themselves in other models against {setting}{f', {pool} {scale}' if number else ''}",
-            f"NNLS of every layer with itself between the seeds of a group. {_how(view, here)}",
+            f"NNLS of every layer with itself between the seeds of a group. {_how(view, here, JACKKNIFE)}",
             partial(swept_figure, view, LAYER_SIMILARITY, panels),
             number == 0,
         )

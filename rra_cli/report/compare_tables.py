@@ -25,7 +25,8 @@ _SIZE = ("n_samples", "k")
 _SUMMARY = ("mean", "sd", "n", "low", "high")
 _PAIRS = ("mean", "sd", "n_pairs", "n_a", "n_b", "low", "high")
 _SEARCH = ("chance", "engine", "recall", "reason")
-_TEST = ("difference", "low", "high", "p", "n_a", "n_b", "paired")
+_TEST = ("difference", "low", "high", "p", "n_a", "n_b", "paired", "reason")
+_SAME_SEED = ("same_seed", "same_seed_n")
 
 # Tables of layers in other models: nnls.csv, nnls_diagonal.csv ...
 _PARTS = ("", "_diagonal", "_differences", "_models")
@@ -55,16 +56,18 @@ TABLES: dict[str, tuple[str, ...]] = {
     # Differences within one network: contrast `next layer` (layer other minus layer) or `train - test` (other: `test`).
     "contrasts": (
         *("group", "contrast", "other", "metric", "transfer", *_POINT, "layer", "index", *_POOL, *_SIZE),
-        *(*_SUMMARY, "p"),
+        *(*_SUMMARY, "p", "reason"),
     ),
     "contrast_differences": (
         *("group_a", "group_b", "contrast", "other", "metric", "transfer", *_POINT, "layer", "index", *_POOL),
         *(*_SIZE, *_TEST),
     ),
-    # Layer similarity between models: `within` a group over all its ordered pairs, `between` two over all pairs.
+    # Layer similarity between models: `within` a group over all its ordered pairs, `between` two over all pairs of
+    # different seeds; same_seed: mean of the same_seed_n pairs of one seed. Of one run a group, both of one seed, that
+    # pair is the mean.
     "nnls": (
         *("kind", "group_a", "group_b", *_POINT, "layer_a", "index_a", "layer_b", "index_b", *_POOL, *_SIZE),
-        *(*_PAIRS, *_SEARCH),
+        *(*_PAIRS, *_SEARCH, *_SAME_SEED),
     ),
     # The same of every layer with itself.
     "nnls_diagonal": (
@@ -79,6 +82,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         *_SIZE,
         *_PAIRS,
         "chance",
+        *_SAME_SEED,
+        "reason",
     ),
     # Differences of those: of two groups, or of a group and its comparison with another.
     "nnls_differences": ("comparison_a", "comparison_b", *_POINT, "layer", "index", "depth", *_POOL, *_SIZE, *_TEST),
@@ -122,7 +127,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     # group_a - group_b, where both looked at the same points, of volumes over equally many directions.
     "pullback_differences": (
-        *("group_a", "group_b", "metric", "checkpoint", "epoch", "layer", "index", "quantity", *_TEST, "reason"),
+        *("group_a", "group_b", "metric", "checkpoint", "epoch", "layer", "index", "quantity", *_TEST),
     ),
     # What was refused, and why.
     "refused": ("quantity", "group_a", "group_b", "split", "reason"),
@@ -139,10 +144,11 @@ OPTIONAL = frozenset(
 WHOLE = frozenset(
     {"seed", "epoch", "index", "index_a", "index_b", "scale", "subset", "n_samples", "k", "n", "n_a", "n_b", "n_pairs"}
     | {"scale_a", "scale_b", "n_layers", "n_curves", "inputs", "n_inputs", "n_features", "directions", "n_units"}
+    | {"same_seed_n"}
 )
 NUMBERS = frozenset(
     {"depth", "mean", "sd", "low", "high", "chance", "recall", "difference", "p", "nnls", "similarity", "std_error"}
-    | {"r", "rho", "rho_p", "n_effective", "p_effective", "x_value", "y_value"}
+    | {"r", "rho", "rho_p", "n_effective", "p_effective", "x_value", "y_value", "same_seed"}
 )
 # Long lists of pairs, for programs alone.
 PARQUET_ONLY = frozenset({"nnls_models", "pairs_models"})
@@ -156,6 +162,11 @@ def columns_of(name: str, group_columns: Sequence[str]) -> list[str]:
     own = [column_name(column) for column in group_columns]
     at = columns.index("group") + 1
     return [*columns[:at], *own, *columns[at:]]
+
+
+def is_written(name: str, frame: pd.DataFrame) -> bool:
+    """Whether a table becomes a file, so that it may be linked."""
+    return name not in OPTIONAL or len(frame) > 0
 
 
 def column_name(setting: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Band = Literal["interval", "sd"]
 _SPLITS = ("train", "test")
+JACKKNIFE = "leaving out one seed at a time"  # how intervals over pairs of models are made
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class View:
     """A comparison. groups: labels in order. mains: by group the checkpoint that stands for it. frames: the tables by
     name. terms: by metric. band: what is shaded. level: of the intervals. asked: columns whose correlation was asked
     for. altered: whether the samples of a run were altered (`alter`), as those of its accuracy never are. same: pairs
-    of groups that measured one network, and what differs then. swept: the number that alone tells groups apart.
-    reference: the group that accuracies of the others are held against."""
+    of groups that measured one network, and what differs then; by_seed: of those that share several, one a seed. swept:
+    the number that alone tells groups apart. reference: the group that accuracies of the others are held against."""
 
     title: str
     groups: tuple[str, ...]
@@ -57,6 +58,7 @@ class View:
     asked: Sequence[tuple[str, str]] = ()
     altered: bool = False
     same: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    by_seed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     swept: Swept | None = None
     reference: str = ""
 
@@ -84,6 +86,29 @@ class View:
         if self.band == "sd":
             return "Bands: ± one standard deviation over the seeds."
         return f"Bands: {self.level:.0%} interval of the mean (Student's t, the seeds as the units)."
+
+    def bands_of(self, rows: pd.DataFrame, how: str = "") -> str:
+        """What the bands of these rows are, where they have any; how: of pairs of models, how their interval is made
+        (it needs three seeds).
+        """
+        if rows["sd" if self.band == "sd" else "low"].notna().any():
+            by_pairs = f"Bands: {self.level:.0%} interval with the seeds as the units, {how}."
+            return by_pairs if how and self.band != "sd" else self.band_text
+        if how and self.repeated:
+            return "There are no bands: intervals over pairs of models need three seeds."
+        return "One run a group: there are no bands."
+
+    @property
+    def few_seeds(self) -> str:
+        """What must be known of intervals over two seeds; "" where no group has just two."""
+        frames = (self.frames[name] for name in ("layers", "training", "pullback"))
+        if not any(bool((frame["n"].dropna() == 2).any()) for frame in frames):
+            return ""
+        reach = np.tan(0.5 * np.pi * self.level)  # Student's t with one degree of freedom
+        return (
+            f"Two seeds: {self.level:.0%} intervals reach {reach:.1f} standard errors to either side, so "
+            "that bands may leave their plots; --band sd draws standard deviations instead, and more seeds help."
+        )
 
     def splits(self, frame: pd.DataFrame) -> list[str]:
         """The splits in a table, train first."""

@@ -27,22 +27,21 @@ _LOWEST, _HIGHEST = 1e-6, np.log(2.0)
 def similarity_sheet(place: Place) -> Figure | None:
     """Layer × layer maps, a row a number of samples, a column a density that all of them have."""
     run, frame = place.run, place.rows(place.run.tables.samples_nnls)
-    sizes, shared = sizes_of(frame), densities(place)
-    if not sizes or not shared:
+    sizes, every = sizes_of(frame), densities(place)
+    if not sizes or not every:
         return None
-    if len(shared) > _MOST_COLUMNS:
-        shared = [shared[round(at)] for at in np.linspace(0, len(shared) - 1, _MOST_COLUMNS)]
+    shared = shown_of(list(every))
     made, panels = figure(0.45 + 0.55 * len(sizes), rows=len(sizes), columns=len(shared))
     image: Any = None
     for at, axes in enumerate(panels):
-        size, cells = sizes[at // len(shared)], shared[at % len(shared)]
-        matrix = layer_map(frame, run.layers, size, cells.get(size))
+        size, density = sizes[at // len(shared)], shared[at % len(shared)]
+        matrix = layer_map(frame, run.layers, size, every[density].get(size))
         image = draw_map(axes, matrix, low=0.0, high=1.0, annotated=False)
         axes.set_aspect("equal")
         axes.set_xticks([])
         axes.set_yticks([])
         if at < len(shared):
-            axes.set_title(f"{number(_density(cells), 2)}", fontsize=6.0, pad=2)
+            axes.set_title(number(density, 2), fontsize=6.0, pad=2)
         if at % len(shared) == 0:
             axes.set_ylabel(f"{size:,}", fontsize=6.0)
     made.supxlabel("columns: k / N, rows: N", fontsize=6.5)
@@ -70,14 +69,21 @@ def sim_by_samples_figure(place: Place, definition: str) -> Figure | None:
     return _sheet(maps, "numbers of samples")
 
 
-def densities(place: Place) -> list[dict[int, int]]:
-    """The densities that all sizes have, ascending: of each the k by number of samples."""
+def shown_of(densities: Sequence[float]) -> list[float]:
+    """Those that have a column of the sheet: evenly chosen, both ends among them, where there are too many."""
+    if len(densities) <= _MOST_COLUMNS:
+        return list(densities)
+    return [densities[round(at)] for at in np.linspace(0, len(densities) - 1, _MOST_COLUMNS)]
+
+
+def densities(place: Place) -> dict[float, dict[int, int]]:
+    """The densities, as asked for, that all sizes have, ascending: of each the k by number of samples."""
     frame = _fixed(place, FIXED_DENSITY)
     found: dict[float, dict[int, int]] = {}
     for side in ("a", "b") if not frame.empty else ():
         for density, size, k in zip(frame["ndr"], frame[f"n_samples_{side}"], frame[f"k_{side}"], strict=True):
             found.setdefault(float(density), {})[int(size)] = int(k)
-    return [found[density] for density in sorted(found)]
+    return {density: found[density] for density in sorted(found)}
 
 
 def layer_map(frame: pd.DataFrame, layers: Sequence[str], size: int, k: int | None) -> NDArray[np.float64]:
@@ -90,12 +96,6 @@ def layer_map(frame: pd.DataFrame, layers: Sequence[str], size: int, k: int | No
     if len(rows):
         np.fill_diagonal(matrix, 1.0)
     return matrix
-
-
-def _density(cells: dict[int, int]) -> float:
-    """Of the largest size, where rounding moves it least."""
-    size = max(cells)
-    return cells[size] / size
 
 
 def _fixed(place: Place, fixed: str) -> pd.DataFrame:

@@ -16,7 +16,13 @@ from rra_cli.report.sample_curves import (
     mu_figure,
     similarity_figure,
 )
-from rra_cli.report.sample_maps import sim_by_neighbors_figure, sim_by_samples_figure, similarity_sheet
+from rra_cli.report.sample_maps import (
+    densities,
+    shown_of,
+    sim_by_neighbors_figure,
+    sim_by_samples_figure,
+    similarity_sheet,
+)
 from rra_cli.report.sample_view import Place
 from rra_cli.report.style import file_name
 
@@ -93,11 +99,13 @@ def _similarities(place: Place, name: tuple[str, ...], told: str, main: bool) ->
         partial(similarity_figure, place),
         main,
     )
+    found = list(densities(place))
+    some = f" Of {len(found)} densities {len(shown_of(found))} are shown." if len(shown_of(found)) < len(found) else ""
     yield Plot(
         file_name("nnls_samples_maps", *name),
         f"Layer similarity for every N and density{told}",
         "Layer × layer maps, a row a number of samples, a column a density k / N. Maps of a column that look alike: "
-        "fewer samples tell the same; the last column, k = N − 1, is 1 by definition.",
+        f"fewer samples tell the same; the last column, k = N − 1, is 1 by definition.{some}",
         partial(similarity_sheet, place),
         main,
     )

@@ -14,8 +14,8 @@ PULLBACK: dict[str, dict[str, Any]] = {
     # log_volume: mean log sqrt(det g), in nats, of points between the anchors. difference: near minus far from a
     # decision boundary, a mean over n_units lines or planes, with its 95 % interval; p by t, p_free without assuming
     # normality. ratio: by how much more each direction is stretched near it, exp(difference / directions). gain: the
-    # difference in what log_volume has gained since the first checkpoint, empty where directions differ (see reason).
-    # curvature: median scalar curvature of the points between the anchors.
+    # difference in what log_volume has gained since the first checkpoint; empty of that one itself, and where
+    # directions differ (see reason). curvature: median scalar curvature of the points between the anchors.
     # local_r: mean correlation within units of log volume and uncertainty, both without their quadratic trend in place.
     "pullback": {
         "columns": (

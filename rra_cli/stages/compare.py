@@ -67,7 +67,7 @@ def check_comparison(comparison: Comparison, engine: Engine, layers: Sequence[st
                 f"compare.engines.{name} has the name of what it is compared with", "give it another name of yours"
             )
         if other.k not in (None, engine.k):
-            asked = engine.k or "N / (10 classes)"
+            asked = engine.k or "N / (10 C)"
             raise UserError(
                 f"compare.engines.{name}.k is {other.k}, but graphs of k = {asked} are compared",
                 "leave it out and set neighbors.k, which holds for all of them",

@@ -30,7 +30,7 @@ def neighbors_of(asked: int | None, n_samples: int, n_classes: int | None) -> in
     """The k asked for, or the default. Raises `UserError` where the data has no more than k samples."""
     if asked is None and n_classes is None:
         raise UserError(
-            "neighbors.k must be given: without labels there is no default (it is N / (10 classes))",
+            "neighbors.k must be given: without labels there is no default (it is N / (10 C) for C classes)",
             f"add neighbors.k=K with 2 <= K < {n_samples}, or put labels.npy beside the layers",
         )
     k = default_k(n_samples, n_classes or 1) if asked is None else asked

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rra_cli.core.store import Store
 from rra_cli.metrics.pullback import Pullback
 from rra_cli.pullback.boundary import (
+    NO_GAIN,
     Contrast,
     entropy,
     local_correlation,
@@ -130,11 +131,13 @@ def of_directions(layer: Measured, metric: Pullback) -> str:
 
 
 def of_gain(layer: Measured, earlier: Measured | None) -> str:
-    """Why there is no gain since the first checkpoint; "" where there is one, or where this is the first."""
-    if earlier is None or same_directions(layer, earlier):
+    """Why there is no gain since the first checkpoint; "" where there is one."""
+    if earlier is None:
+        return f"{NO_GAIN}: it is counted from this checkpoint, the first one"
+    if same_directions(layer, earlier):
         return ""
     here, first = (int(each.figures["directions"]) for each in (layer, earlier))
-    return f"no gain: volumes are over {here} directions here and over {first} at the first checkpoint"
+    return f"{NO_GAIN}: volumes are over {here} directions here and over {first} at the first checkpoint"
 
 
 def same_directions(one: Measured, other: Measured) -> bool:

@@ -80,6 +80,9 @@ class SampleStudy(Study):
         return self.lists.setdefault(lists.spec.key, lists)
 
 
+FEW = 50  # samples below which a study says so
+
+
 def add_sample_study(layout: Layout) -> None:
     """Adds the study to a layout that has all its graphs, where sizes are asked for; and notes of what is left out.
 
@@ -103,6 +106,10 @@ def add_sample_study(layout: Layout) -> None:
                 layout.notes.append(
                     f"samples.sizes: {named} left out of {point.split}, of which {point.n_samples:,} are measured"
                 )
+            few = [size for size in config.sizes if size < FEW and size <= point.n_samples]
+            told = f"samples.sizes: of {', '.join(map(str, few))} samples values are mostly chance"
+            note = f"{told}; {FEW} or more say something"
+            layout.notes += [note] if few and note not in layout.notes else []
         study.add(layout, graphs, chosen[point.split], _labelling(layout.data, point.split))
     if not study.targets:
         raise UserError(

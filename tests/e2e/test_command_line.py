@@ -187,6 +187,7 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 # A network that collapses
 
 
+@pytest.mark.long
 def test_a_collapsed_network_is_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -180,11 +180,14 @@ def test_similarity_between_models_is_its_definition_by_sets(outputs: Path, comp
     assert len(cells) == len(layers) ** 2
     cell = next(row for row in cells if row["layer_a"] == layers[1] and row["layer_b"] == layers[-1])
     pairs = []
-    for one in runs_of(outputs, "0.001"):
-        for other in runs_of(outputs, "0.01"):
+    same_seed = []
+    for i, one in enumerate(runs_of(outputs, "0.001")):
+        for j, other in enumerate(runs_of(outputs, "0.01")):
             a, b = neighbours(one, "test", layers[1]), neighbours(other, "test", layers[-1])
-            pairs.append(np.mean([len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(a, b, strict=True)]))
-    assert (cell["n_pairs"], cell["n_a"], cell["n_b"]) == ("9", "3", "3")
+            shares = [len(set(x) & set(y)) / len(set(x) | set(y)) for x, y in zip(a, b, strict=True)]
+            (same_seed if i == j else pairs).append(np.mean(shares))
+    assert (float(cell["same_seed"]), cell["same_seed_n"]) == (pytest.approx(np.mean(same_seed), abs=1e-12), "3")
+    assert (cell["n_pairs"], cell["n_a"], cell["n_b"]) == ("6", "3", "3")
     assert float(cell["mean"]) == pytest.approx(np.mean(pairs), abs=1e-12)
     assert float(cell["sd"]) == pytest.approx(np.std(pairs, ddof=1), abs=1e-12)
     inputs = next(row for row in cells if row["layer_a"] == row["layer_b"] == "input")

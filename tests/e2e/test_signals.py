@@ -41,7 +41,7 @@ def status(root: Path, folder: str) -> dict[str, str]:
     return json.loads((root / folder / "status.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR2", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR2", marks=pytest.mark.stress)])
 def test_a_signal_saves_and_leaves_a_run_that_goes_on(tmp_path: Path, name: str) -> None:
     run = start(tmp_path, "first", *LONG)
     wait_for_training(tmp_path)

@@ -107,6 +107,7 @@ def test_a_graph_of_fewer_neighbours_is_a_prefix(case: Case, data: st.DataObject
     np.testing.assert_array_equal(small.distances, large.prefix(k).distances)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PASSES)
 def test_squares_that_differ_under_equal_roots(name: str) -> None:
     """Points at squared distances s, s - 1, s - 2, ... near 2^52 from the first: float64 gives some of them one root.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rra_cli.errors import UserError, together
+from rra_cli.errors import UserError, did_you_mean, together
 
 
 def fault(message: str, hint: str | None = None) -> None:
@@ -33,3 +33,12 @@ def test_a_single_fault_stays_itself_and_a_bug_stays_a_bug() -> None:
     assert caught.value is single
     with pytest.raises(ZeroDivisionError):
         together(lambda: fault("k is 9"), lambda: 1 // 0)
+
+
+def test_a_misspelt_part_of_a_name_is_near() -> None:
+    known = ("activation", "depth_multiplier", "width_multiplier")
+    assert did_you_mean("witdh", known) == "did you mean 'width_multiplier'?"
+    assert did_you_mean("multiplyer", known).startswith("did you mean 'width_multiplier' or ")
+    assert did_you_mean("dropout", known).startswith("known: "), "the control"
+    many = [f"{letter * 12}_size" for letter in "abcd"]
+    assert did_you_mean("size", many) == f"known: {', '.join(many)}", "of many nobody knows which was meant"

@@ -13,7 +13,7 @@ _held = threading.local()
 def workspace(use: str, size: int) -> NDArray[np.uint8]:
     """`size` bytes with unknown content, valid until the same thread asks for the same use again.
 
-    What the largest tile took is held until the thread ends: at most 128 MiB a use (`sweep.py`), three of them.
+    What the largest tile took is held until the thread ends: at most 128 MiB a use (`sweep.py`), four of them.
     """
     arrays: dict[str, NDArray[np.uint8]] = _held.__dict__
     if use not in arrays or len(arrays[use]) < size:

@@ -113,6 +113,7 @@ def test_no_more_of_the_matrix_is_held_than_allowed(monkeypatch: pytest.MonkeyPa
     assert sum(kept.nbytes for kept in projector._kept.values()) == 3 * ROWS * 100 * 4
 
 
+@pytest.mark.long
 def test_distances_are_unbiased_with_the_spread_of_chi_squared() -> None:
     """The squared ratio is chi-squared of k degrees over k: its mean and variance over 1,000 seeds of one pair."""
     x = np.random.default_rng(0).lognormal(size=(2, 60))

@@ -40,6 +40,7 @@ def test_a_layer_larger_than_the_memory_limit_is_searched(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_limit_refuses_the_layer_as_an_array(tmp_path: Path) -> None:
     """Negative control: the kernel's limit is one."""
     path = tmp_path / "layer.npy"
@@ -65,6 +66,7 @@ def run_small(benchmark: ModuleType, folder: Path, *more: str) -> int:
     return int(benchmark.main(["--folder", str(folder), *size, *more]))
 
 
+@pytest.mark.long
 def test_more_than_the_limit_is_a_failure(
     benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +75,7 @@ def test_more_than_the_limit_is_a_failure(
     assert "limit 1.00 MB" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_wrong_row_is_a_failure(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +86,7 @@ def test_a_wrong_row_is_a_failure(
     assert "checked 0 are wrong" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_layer_is_kept_on_request_and_found_again(
     benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +100,7 @@ def test_the_layer_is_kept_on_request_and_found_again(
     assert not path.exists()
 
 
+@pytest.mark.long
 def test_a_layer_that_was_not_finished_is_not_left(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +113,7 @@ def test_a_layer_that_was_not_finished_is_not_left(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_interrupted_search_goes_on_and_its_time_is_not_taken_for_the_whole(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +136,7 @@ def test_an_interrupted_search_goes_on_and_its_time_is_not_taken_for_the_whole(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_progress_is_a_line_a_minute(
     benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,4 +49,5 @@ def test_faults_are_told_as_by_run(rra: Command) -> None:
     assert rra("plan") == 2
     assert "nothing to plan" in rra.err
     assert rra("plan", "-m", "seed=1,2") == 2
-    assert "there is no -m" in rra.err
+    assert "there is no -m: a plan is of one job" in rra.err
+    assert "give one value for each key" in rra.err

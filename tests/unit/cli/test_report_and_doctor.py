@@ -11,6 +11,7 @@ from rra_cli.cli import doctor
 from rra_cli.cli.doctor import Finding
 from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
+from rra_cli.core.sweepdir import Sweep, SweepJob
 
 
 def test_report_renders_every_folder_given(rra: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,23 @@ def test_report_says_what_is_missing(rra: Command, tmp_path: Path) -> None:
     assert "there is no run folder" in rra.err
     assert rra("report", str(tmp_path)) == 2
     assert "holds no tables" in rra.err
+
+
+def test_report_names_the_jobs_of_a_sweep(rra: Command, tmp_path: Path) -> None:
+    names = [f"method.epochs={epochs},seed={seed}" for epochs in (1, 5) for seed in range(3)]
+    jobs = tuple(SweepJob(number, name) for number, name in enumerate(names))
+    Sweep(tmp_path, "quickstart", "0", "", "", "", "", (), jobs).write()
+    assert rra("report", str(tmp_path)) == 2
+    assert "no job has tables yet" in rra.err
+    for name in names:
+        (tmp_path / name / "tables").mkdir(parents=True)
+    assert rra("report", str(tmp_path)) == 2
+    assert "holds no tables" in rra.err
+    assert f"give a job of the sweep: {tmp_path / names[0]}, " in rra.err.replace("\n", " ")
+    assert "(6 in all)" in rra.err
+    assert rra("report", str(tmp_path / "seed=1,method.epochs=5")) == 2
+    assert "there is no run folder" in rra.err
+    assert f"give a job of the sweep: {tmp_path / names[4]} ..." in rra.err, "the same in another order"
 
 
 def test_doctor_looks_at_everything(rra: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

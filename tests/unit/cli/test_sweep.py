@@ -11,6 +11,10 @@ import pytest
 from command import Command, FakePipeline
 from sweeping import QUICK, fail_for, seeds, states
 
+from rra_cli.cli.sweep import lay_out
+from rra_cli.config import catalog
+from rra_cli.config.compose import composed
+from rra_cli.config.overrides import check
 from rra_cli.core import signals, sweepdir
 from rra_cli.errors import EXIT_INTERRUPTED, EXIT_RESUMABLE, UserError
 
@@ -44,6 +48,17 @@ def test_all_jobs_are_known_before_the_first_starts(rra: Command, pipeline: Fake
     assert first.experiment == "quickstart"
     assert first.command == "rra run -m +experiment=quickstart seed=3,1 model=mlp,convnet_small method.epochs=1"
     assert all(sweep == first for sweep in seen)
+
+
+def test_jobs_are_called_as_their_folders_are() -> None:
+    """Single keys by alphabet, then options, whatever the order on the command line."""
+    asked = ["+experiment=quickstart", "model=mlp,convnet_small", "seed=0,1", "method.epochs=1,2"]
+    checked = check(asked, catalog.options([]), sweep=True)
+    first, _ = composed(next(iter(checked.jobs())), [])
+    jobs = lay_out(checked, [], first, "quickstart", "rra run -m").jobs
+    assert jobs[0].folder == "method.epochs=1,seed=0,model=mlp"
+    assert [job.name.replace(" ", ",") for job in jobs] == [job.folder for job in jobs]
+    assert next(iter(checked.jobs()))[1] == "model=mlp", "the control: typed in another order"
 
 
 def test_what_is_finished_does_not_run_again(rra: Command, pipeline: FakePipeline) -> None:

@@ -38,6 +38,7 @@ def test_more_values_in_the_same_folder_join_those_that_are_there(
     assert [(job.number, job.folder) for job in jobs] == [(number, f"seed={number}") for number in range(4)]
 
 
+@pytest.mark.long
 def test_a_single_value_joins_as_several_do(rra: Command, pipeline: FakePipeline, tmp_path: Path) -> None:
     place = f"hydra.sweep.dir={tmp_path / 'mine'}"
     assert rra(*QUICK, "seed=0,1", place) == 0

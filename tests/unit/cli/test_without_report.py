@@ -16,6 +16,7 @@ def contents(folder: Path, pattern: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.glob(pattern))}
 
 
+@pytest.mark.long
 def test_the_tables_are_the_same_and_drawn_when_they_are_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

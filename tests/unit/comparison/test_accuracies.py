@@ -19,6 +19,7 @@ from rra_cli.comparison.accuracies import (
 )
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.runs import FinishedRun
+from rra_cli.comparison.statistics import NO_SCATTER
 
 T_2 = 4.302653  # the 95 % quantile of Student's t with two degrees of freedom
 Row = dict[str, Any]
@@ -119,3 +120,22 @@ def test_networks_have_one_accuracy_and_are_not_held_against_themselves() -> Non
     assert len(differences(trained(one, "k0", "k1"), trained(other, "k2", "k3"))) == 5, "the control"
     assert len(differences(one, other)) == 5, "nobody knows"
     assert differences(one, Group("files", {}, (run(None),))) == []
+
+
+def test_accuracies_that_differ_by_one_amount_in_every_seed_have_no_p() -> None:
+    tests = {0: 0.596, 1: 0.3, 2: 0.06}
+    other = group("flip", {seed: value + 0.019 for seed, value in tests.items()})
+    rows = {row["metric"]: row for row in differences(group("none", tests), other)}
+    for metric, value in (("test_accuracy", 0.019), ("gap", -0.019), ("knn_accuracy", 0.0)):
+        row = rows[metric]
+        assert row["difference"] == pytest.approx(value, abs=1e-15)
+        assert (row["reason"], row["p"] == row["p"], row["low"] == row["low"]) == (NO_SCATTER, False, False)
+    gaps = [  # of 1 and 2 in 10,000, whose rounding is that of the accuracies
+        Group(name, {"augment": name}, tuple(run(seed, line(2, test, test + gap)) for seed, test in tests.items()))
+        for name, gap in (("none", 1e-4), ("flip", 2e-4))
+    ]
+    rows = {row["metric"]: row for row in differences(*gaps)}
+    assert (rows["gap"]["difference"], rows["gap"]["reason"]) == (pytest.approx(1e-4), NO_SCATTER)
+    rows = {row["metric"]: row for row in differences(group("none", tests), group("flip", {0: 0.7, 1: 0.4, 2: 0.2}))}
+    row = rows["gap"]
+    assert (row["reason"], row["low"] < row["high"]) == ("", True), "the control"

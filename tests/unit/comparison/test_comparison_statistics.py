@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from rra_cli.comparison.pairs import PairSet, summarise_pairs
-from rra_cli.comparison.statistics import Stratum, check_level, difference, jackknife, summarise, t_quantile
+from rra_cli.comparison.pairs import TOO_FEW, PairSet, summarise_pairs
+from rra_cli.comparison.statistics import NO_SCATTER, Stratum, check_level, difference, jackknife, summarise, t_quantile
 
 # Student's t, two-sided 95 %: any statistics textbook's table.
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 7: 2.365, 30: 2.042}
@@ -94,11 +94,32 @@ def test_runs_without_seeds_are_not_paired() -> None:
     assert [summarise_pairs(*sets)[1] for sets in of.values()] == [False, True]
 
 
-def test_equal_groups_differ_by_nothing_and_constant_ones_without_doubt() -> None:
-    same = {0: 1.0, 1: 1.0, 2: 1.0}
-    assert difference(same, same).p == 1.0
-    assert difference(same, {0: 2.0, 1: 2.0, 2: 2.0}).p == 0.0
-    assert math.isnan(difference({0: 1.0}, {0: 2.0}).p)
+def test_differences_without_scatter_have_neither_interval_nor_p() -> None:
+    """Accuracies that differ by .019 in every seed: what is left of their scatter is rounding."""
+    one = {0: 0.596, 1: 0.3, 2: 0.06}
+    found = difference({seed: value + 0.019 for seed, value in one.items()}, one)
+    assert found.value == pytest.approx(0.019, abs=1e-15)
+    assert all(math.isnan(value) for value in (found.low, found.high, found.p))
+    assert found.reason == NO_SCATTER == "the differences are all equal: no scatter"
+    rounded = np.array([value + 0.019 - value for value in one.values()])
+    t = rounded.mean() / (rounded.std(ddof=1) / math.sqrt(3))
+    assert 0.0 < 2 * stats.t.sf(t, 2) < 1e-30, "the control: a t test of the rounding"
+    assert difference(one, one).reason == NO_SCATTER
+    apart = difference({3: 1.0, 4: 1.0}, {0: 2.0, 1: 2.0, 2: 2.0})
+    assert (apart.reason, apart.paired, math.isnan(apart.p)) == (NO_SCATTER, False, True)
+    small = difference({0: 0.615 + 1e-6, 1: 0.319, 2: 0.079}, one)
+    assert small.reason == "", "the control: one sample of a million in one seed is scatter"
+    assert small.p < 1e-8
+    alone = difference({0: 1.0}, {0: 2.0})
+    assert (alone.reason, math.isnan(alone.p)) == ("", True)
+
+
+def test_rounding_is_that_of_what_was_subtracted() -> None:
+    """Gaps of .1 as .9 - .8 and .4 - .3: equal but for the rounding of numbers that are larger than they are."""
+    gaps, nothing = {0: 0.9 - 0.8, 1: 0.4 - 0.3, 2: 0.7 - 0.6}, dict.fromkeys(range(3), 0.0)
+    tiny = {seed: value - 0.1 for seed, value in gaps.items()}
+    assert difference(tiny, nothing, scale=1.0).reason == NO_SCATTER
+    assert difference(tiny, nothing).reason == "", "the control: as values of their own they scatter"
 
 
 # Pairs of models
@@ -190,3 +211,75 @@ def test_between_two_groups_of_other_seeds_both_sides_count() -> None:
     found, _ = summarise_pairs(PairSet((x[:, None] + y[None, :])[..., None], 0, 1, (0, 1, 2, 3), (4, 5, 6, 7, 8, 9)))
     oracle = stats.ttest_ind(x, -y, equal_var=False).confidence_interval(0.95)
     assert (found.low[0], found.high[0]) == pytest.approx(tuple(oracle), rel=1e-9)
+
+
+def between(values: np.ndarray, a: tuple[int | None, ...], b: tuple[int | None, ...]) -> PairSet:
+    return PairSet(np.asarray(values, float)[..., None], 0, 1, a, b)
+
+
+def test_pairs_of_one_seed_are_no_part_of_a_mean_between_groups() -> None:
+    """Of one seed .98, else .75: the mean is .75 of two seeds and of four, as it would be within a group."""
+    for n in (2, 4):
+        pairs = between(np.where(np.eye(n), 0.98, 0.75), tuple(range(n)), tuple(range(n)))
+        assert pairs.apart().mean()[0] == pytest.approx(0.75, abs=1e-15)
+        assert pairs.apart().count()[0] == n * (n - 1)
+        assert (pairs.together().mean()[0], pairs.together().count()[0]) == (pytest.approx(0.98, abs=1e-15), n)
+        assert pairs.mean()[0] == pytest.approx(0.75 + 0.23 / n), "the control: all pairs depend on n"
+    other = between(np.full((2, 2), 0.75), (0, 1), (2, 3))
+    unknown = between(np.full((2, 2), 0.75), (None, 1), (None, 2))
+    assert [each.apart().count()[0] for each in (other, unknown)] == [4, 4]
+    one = between([[0.98]], (3,), (3,))
+    assert one.apart() is one, "without others they are what there is"
+    assert not between([[0.98]], (3,), (4,)).of_one_seed
+
+
+def test_between_groups_two_seeds_of_either_have_no_interval() -> None:
+    """.989 .754 .755 .980 had [.813, .926], which holds none of the four."""
+    two = between([[0.989, 0.754], [0.755, 0.980]], (0, 1), (0, 1))
+    for pairs in (two, two.apart(), between(np.random.RandomState(0).rand(2, 5), (0, 1), (2, 3, 4, 5, 6))):
+        found, _ = summarise_pairs(pairs)
+        assert np.isfinite(found.value[0])
+        assert np.isnan([found.low[0], found.high[0], found.p[0]]).all()
+        assert found.reason[0] == TOO_FEW == "no interval: it needs three seeds of each group"
+    enough, _ = summarise_pairs(between(np.random.RandomState(0).rand(3, 5), (0, 1, 7), (2, 3, 4, 5, 6)))
+    assert enough.low[0] < enough.high[0], "the control"
+    assert enough.reason[0] == ""
+
+
+def test_between_groups_of_equal_seeds_the_interval_is_that_of_what_seeds_bring() -> None:
+    """x_i + y_j over i ≠ j has the mean of z = x + y and loses z_s with a seed: the t interval of z."""
+    random = np.random.RandomState(3)
+    x, y = random.normal(size=5), random.normal(size=5)
+    values = x[:, None] + y[None, :] + 50.0 * np.eye(5)  # of one seed far off: it has no say
+    found, together = summarise_pairs(between(values, (0, 1, 2, 3, 4), (0, 1, 2, 3, 4)).apart())
+    oracle = summarise(x + y)
+    assert together
+    assert (found.value[0], found.low[0], found.high[0]) == pytest.approx((oracle.mean, oracle.low, oracle.high))
+    apart, _ = summarise_pairs(between(x[:, None] + y[None, :], (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)))
+    assert apart.high[0] - apart.low[0] != pytest.approx(oracle.high - oracle.low, rel=0.01), "the control: Welch's"
+
+
+def test_intervals_between_groups_that_share_some_seeds_cover_the_truth() -> None:
+    """What a seed brings is the same in both groups; leaving it out of one alone takes them for independent."""
+    random, covered, trials = np.random.RandomState(4), 0, 300
+    for _ in range(trials):
+        own = random.normal(size=7)
+        a, b = tuple(range(6)), tuple(range(1, 7))
+        found, together = summarise_pairs(between(own[list(a)][:, None] + own[list(b)][None, :], a, b).apart())
+        assert not together
+        covered += bool(found.low[0] <= 0.0 <= found.high[0])
+    assert 0.93 < covered / trials < 0.985
+
+
+def test_a_difference_of_means_over_pairs_without_scatter_has_no_interval() -> None:
+    random = np.random.RandomState(5)
+    values = np.full((4, 4, 2), np.nan)
+    values[~np.eye(4, dtype=bool)] = 0.1 + 0.8 * random.rand(12, 2)
+    shifted = values + np.array([0.019, 0.0])
+    shifted[0, 1, 1] += 1e-9
+    seeds = (0, 1, 2, 3)
+    found, _ = summarise_pairs(PairSet(shifted, 1, 1, seeds, seeds), PairSet(values, 0, 0, seeds, seeds))
+    assert found.value[0] == pytest.approx(0.019, abs=1e-15)
+    assert np.isnan([found.low[0], found.high[0], found.p[0]]).all()
+    assert found.reason.tolist() == [NO_SCATTER, ""]
+    assert found.low[1] < found.high[1], "the control: one pair differs by a billionth"

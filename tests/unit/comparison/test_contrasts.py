@@ -7,6 +7,7 @@ import pytest
 from rra_cli.comparison.contrasts import contrast_differences, contrast_rows, contrasts_of
 from rra_cli.comparison.curves import KEY, Cell, Key
 from rra_cli.comparison.groups import Group
+from rra_cli.comparison.statistics import NO_SCATTER
 
 NAN = float("nan")
 GROUP = Group("augment=none", {"augment": "none"}, ())
@@ -72,3 +73,19 @@ def test_groups_differ_by_the_differences_of_their_falls() -> None:
     assert (row["paired"], row["n_b"]) == ("no", 2)
     missing = contrasts_of(cells({key("a"): (NAN,), key("b"): (1.0,)}))
     assert list(contrast_differences([GROUP, OTHER], [one, missing])) == []
+
+
+def test_falls_that_are_equal_but_for_rounding_have_neither_interval_nor_p() -> None:
+    """Falls of .0001 from .9, .4 and .7: rounding is that of the values, not of what is left of them."""
+    values = {key("a"): (0.9, 0.4, 0.7), key("b"): (0.8999, 0.3999, 0.6999)}
+    found = contrasts_of(cells(values))
+    (row,) = contrast_rows(GROUP, found)
+    assert row["sd"] > 0.0
+    assert row["mean"] == pytest.approx(-1e-4)
+    assert all(row[name] != row[name] for name in ("low", "high", "p"))
+    assert row["reason"] == NO_SCATTER
+    more = contrasts_of(cells({key("a"): (0.3, 0.8, 0.05), key("b"): (0.2998, 0.7998, 0.0498)}))
+    (row,) = contrast_differences([GROUP, OTHER], [found, more])
+    assert (row["difference"], row["reason"]) == (pytest.approx(1e-4), NO_SCATTER)
+    (row,) = contrast_rows(GROUP, contrasts_of(cells({**values, key("b"): (0.8999, 0.3999, 0.6999 - 1e-9)})))
+    assert (row["reason"], row["p"] < 1e-9) == ("", True), "the control"

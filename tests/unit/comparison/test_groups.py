@@ -96,6 +96,21 @@ def test_as_few_columns_as_tell_groups_apart_and_all_differences_beside_them() -
     assert grouping.differences["model=lenet5"] == {"model.name": "lenet5", "method.epochs": "5"}
 
 
+def test_groups_of_several_experiments_that_numbers_tell_apart_say_which() -> None:
+    """Numbers of two sweeps tell their groups apart, but not what was trained on what."""
+    altered = [run(f"a{level}", alter={"level": level}) for level in (0, 1)]
+    other = run("b", experiment="volume", dataset={"name": "sinusoid"}, method__epochs=2400)
+    assert labels(*altered, other) == [
+        "experiment=quickstart, alter.level=0",
+        "experiment=quickstart, alter.level=1",
+        "experiment=volume, alter.level=–",
+    ]
+    same = run("c", dataset={"name": "sinusoid"}, method__epochs=2400)
+    assert not any("experiment" in label for label in labels(*altered, same)), "the control: one experiment"
+    told = [run("d"), run("e", experiment="other", model={"name": "lenet5"})]
+    assert labels(*told) == ["model=lenet5", "model=mlp"], "an option tells them apart"
+
+
 def test_the_same_experiment_done_twice_counts_once() -> None:
     grouping = group_runs([run("b", seed=1), run("a", seed=1), run("c", seed=2)])
     (group,) = grouping.groups

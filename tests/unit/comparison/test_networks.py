@@ -11,7 +11,7 @@ import pytest
 from rra_cli.cli.compare_table import group_table
 from rra_cli.comparison.correlation import default_pairs
 from rra_cli.comparison.groups import Group
-from rra_cli.comparison.networks import ALTERED, MEASURED, same_networks
+from rra_cli.comparison.networks import ALTERED, MEASURED, networks_by_seed, same_networks
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.compare_tables import TABLES, frame_of
 from rra_cli.report.compare_view import View
@@ -33,6 +33,16 @@ def test_equal_trainings_are_one_network_and_others_are_not() -> None:
     assert same_networks([group("a", "k1", "k2"), group("b", "k1", "k2", level=1.0)]) == {}, "seeds are other networks"
     nothing = replace(one.runs[0], trainings=())
     assert same_networks([Group("a", {}, (nothing,)), Group("b", {}, (nothing,))]) == {}, "nobody knows"
+
+
+def test_networks_of_several_seeds_are_told_to_be_the_same_ones() -> None:
+    two, altered = group("a", "k1", "k2"), group("b", "k1", "k2", level=1.0)
+    found = networks_by_seed([two, altered])
+    assert set(found) == {("a", "b"), ("b", "a")}
+    assert set(found.values()) == {"the same networks on differently altered data, each seed with the others"}
+    assert "measured in other ways" in networks_by_seed([two, group("b", "k1", "k2", metric="id")])["a", "b"]
+    assert networks_by_seed([two, group("b", "k3", "k4", level=1.0)]) == {}, "others"
+    assert networks_by_seed([group("a", "k1"), group("b", "k1", level=1.0)]) == {}, "one network: same_networks"
 
 
 def test_the_accuracy_of_unaltered_images_is_no_partner_of_altered_ones() -> None:

@@ -10,9 +10,11 @@ import pytest
 from model_folders import DIGITS, LAYERS, finished_run
 
 from rra_cli.comparison.groups import Grouping, group_runs
-from rra_cli.comparison.matrices import diagonal_rows, difference_rows, matrices, matrix_rows, model_rows
+from rra_cli.comparison.matrices import UNLIKE, diagonal_rows, difference_rows, matrices, matrix_rows, model_rows
 from rra_cli.comparison.paired import Compared, Refused, compare_models
+from rra_cli.comparison.pairs import TOO_FEW
 from rra_cli.comparison.runs import FinishedRun, GraphRow
+from rra_cli.comparison.statistics import NO_SCATTER
 
 
 def compared(*runs: FinishedRun, same_samples: bool = False) -> tuple[Grouping, list[Compared], list[Refused]]:
@@ -38,7 +40,7 @@ def test_every_cell_is_the_mean_over_pairs_of_the_definition_by_sets(tmp_path: P
     assert refused == []
     rows = [row for matrix in matrices(found, grouping.groups) for row in matrix_rows(matrix)]
     assert {(row["kind"], row["group_a"], row["group_b"], row["n_pairs"]) for row in rows} == {
-        ("within", "model=a", "model=a", 6), ("within", "model=a", "model=a", 3), ("between", "model=a", "model=b", 9),
+        ("within", "model=a", "model=a", 6), ("within", "model=a", "model=a", 3), ("between", "model=a", "model=b", 6),
         ("within", "model=b", "model=b", 6), ("within", "model=b", "model=b", 3),
     }  # fmt: skip
     of = {group.label: group.runs for group in grouping.groups}
@@ -47,13 +49,20 @@ def test_every_cell_is_the_mean_over_pairs_of_the_definition_by_sets(tmp_path: P
             by_sets(one, one.graphs[row["index_a"]], other, other.graphs[row["index_b"]])
             for one in of[row["group_a"]]
             for other in of[row["group_b"]]
-            if one is not other
+            if one.seed != other.seed
         ]
         assert row["mean"] == pytest.approx(np.mean(pairs), abs=1e-12)
         if row["kind"] == "between" or row["layer_a"] != row["layer_b"]:
             assert row["sd"] == pytest.approx(np.std(pairs, ddof=1), abs=1e-12)
         assert row["low"] <= row["mean"] <= row["high"]
         assert row["chance"] == pytest.approx(0.098, abs=0.01)
+        if row["kind"] == "between":
+            a, b = of[row["group_a"]], of[row["group_b"]]
+            equal = [by_sets(*each) for one, other in zip(a, b, strict=True)
+                     for each in [(one, one.graphs[row["index_a"]], other, other.graphs[row["index_b"]])]]  # fmt: skip
+            assert (row["same_seed"], row["same_seed_n"]) == (pytest.approx(np.mean(equal), abs=1e-12), 3)
+        else:
+            assert row["same_seed_n"] == 0
     inputs = [row for row in rows if row["layer_a"] == row["layer_b"] == "input"]
     assert {(row["mean"], row["sd"]) for row in inputs} == {(1.0, 0.0)}, "all models see the same images"
 
@@ -81,14 +90,16 @@ def test_other_architectures_have_rectangular_matrices_and_only_common_layers_a_
     rows = list(matrix_rows(between))
     assert len(rows) == 4 * 2
     cell = next(row for row in rows if (row["layer_a"], row["layer_b"]) == ("b", "logits"))
-    pairs = [by_sets(one, one.graphs[2], other, other.graphs[1]) for one in deep for other in flat]
+    pairs = [by_sets(x, x.graphs[2], y, y.graphs[1]) for x in deep for y in flat if x.seed != y.seed]
     assert cell["mean"] == pytest.approx(np.mean(pairs), abs=1e-12)
-    assert (cell["n_pairs"], cell["n_a"], cell["n_b"]) == (6, 2, 3)
+    assert (cell["n_pairs"], cell["n_a"], cell["n_b"], cell["same_seed_n"]) == (4, 2, 3, 2)
+    assert {(row["reason"], np.isnan(row["low"])) for row in rows} == {(TOO_FEW, True)}
     assert (cell["index_a"], cell["index_b"]) == (2, 1)
     assert [row["layer"] for row in diagonal_rows(between)] == ["input", "logits"]
     within_a, _, within_b = matrices(found, grouping.groups)
     apart = list(difference_rows([within_a, within_b]))
-    assert {(row["n_a"], row["n_b"], row["paired"]) for row in apart} == {(2, 3, "no")}
+    assert {(row["n_a"], row["n_b"], row["paired"], row["reason"]) for row in apart} == {(2, 3, "no", TOO_FEW)}
+    assert {np.isnan(row["p"]) for row in apart} == {True}
 
 
 def test_the_worst_recall_of_all_models_is_told_and_every_engine(tmp_path: Path) -> None:
@@ -110,7 +121,23 @@ def test_differences_of_diagonals_are_those_of_the_means(tmp_path: Path) -> None
     apart = [row for row in rows if row["comparison_b"] == "model=b" and row["comparison_a"] == "model=a"]
     assert [row["difference"] for row in apart] == pytest.approx(np.subtract(of_a, of_b).tolist())
     assert [row["paired"] for row in apart] == ["by seed"] * 3
-    assert apart[0]["p"] == 1.0, "the input is the same for all"
+    assert np.isnan(apart[0]["p"])
+    assert [row["reason"] for row in apart] == [NO_SCATTER, "", ""], "the input is the same for all"
+
+
+def test_one_run_of_a_seed_beside_another_of_it_is_compared_and_held_against_no_others(tmp_path: Path) -> None:
+    seeds = {"a": (0,), "b": (0,), "c": (0, 1)}
+    grouping, (found,), _ = compared(*(finished_run(tmp_path, s, group=g) for g, own in seeds.items() for s in own))
+    of = {matrix.label: matrix for matrix in matrices(found, grouping.groups)}
+    row = list(diagonal_rows(of["model=a × model=b"]))[1]
+    assert row["mean"] == row["same_seed"] == found.matrix(0, 1)[1, 1]
+    assert (row["n_pairs"], row["same_seed_n"]) == (1, 1)
+    row = list(diagonal_rows(of["model=a × model=c"]))[1]
+    assert (row["mean"], row["same_seed"]) == (found.matrix(0, 3)[1, 1], found.matrix(0, 2)[1, 1])
+    rows = list(difference_rows(list(of.values())))
+    told = {(r["comparison_a"], r["comparison_b"]): (r["reason"], np.isnan(r["difference"])) for r in rows}
+    assert told["model=a × model=b", "model=a × model=c"] == (UNLIKE, True)
+    assert told["model=a × model=c", "model=b × model=c"] == (TOO_FEW, False), "the control: neither is of one seed"
 
 
 # Which models may be compared

@@ -64,12 +64,12 @@ def made(
         }
         for at, sample in enumerate(anchors)
     ]
-    write_table(ends, folder / "tables", "pullback_anchors")
     whole = {"seed": seed, "dataset": {"name": "digits"} | (dataset or {}), "metrics": {"way": settings}, **config}
     table = complete(pd.DataFrame(rows), TABLES["pullback"], "pullback") if rows else None
     none = pd.DataFrame(columns=["metric"])
     known = samples or {"train": {"name": "digits", "n_samples": 5, "train_size": 100}}
-    return FinishedRun(folder.name, folder, whole, seed, none, none, samples=known, pullback=table)
+    through = complete(pd.DataFrame(ends), TABLES["pullback_anchors"], "pullback_anchors")
+    return FinishedRun(folder.name, folder, whole, seed, none, none, samples=known, pullback=table, anchors=through)
 
 
 _NUMBERS = count()
@@ -106,6 +106,13 @@ def test_one_run_has_the_interval_over_its_own_lines(tmp_path: Path) -> None:
     assert (told["mean"], told["low"], told["high"], told["p"], told["n"], told["over"]) == (2, 1, 3, 0.25, 1, "lines")
     assert of(found, "ratio")["low"] == pytest.approx(np.exp(0.1))
     assert of(found, "log_volume")["over"] == "", "of which no run has an interval"
+
+
+def test_an_empty_gain_has_its_own_reason_alone(tmp_path: Path) -> None:
+    both = "one unit has no scatter; no gain: it is counted from this checkpoint, the first one"
+    found, _, _ = compare_pullback(groups(made(tmp_path, 0, row(2.0, reason=both, local_r=float("nan")))))
+    assert of(found, "gain")["reason"] == "no gain: it is counted from this checkpoint, the first one"
+    assert of(found, "local_r")["reason"] == "one unit has no scatter", "the control: the other one"
 
 
 def two_groups(root: Path, directions: tuple[int, int] = (10, 10), **other: Any) -> Found:
@@ -207,8 +214,36 @@ def test_a_run_of_nothing_but_pullback_is_read_and_one_of_nothing_is_not(tmp_pat
     run = read_run("a", folder(tmp_path, "a", 0, 1.0, row(2.0)))
     assert run.pullback is not None
     assert len(run.pullback) == 1
-    with pytest.raises(UserError, match=r"metrics\.csv has no rows, and it has no pullback\.csv: it measured nothing"):
+    with pytest.raises(UserError, match=r"metrics\.csv has no rows, nor has pullback\.csv: it measured nothing"):
         read_run("b", folder(tmp_path, "b", 0, 1.0))
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "inf", "-1", "1.5", "1e300"])
+@pytest.mark.parametrize("column", ["directions", "n_units", "n_features"])
+def test_a_number_that_no_run_writes_leaves_the_run_out(column: str, cell: str, tmp_path: Path) -> None:
+    run = folder(tmp_path, "a", 0, 1.0, row(2.0))
+    path = run / "tables" / "pullback.csv"
+    header, line = (text.split(",") for text in path.read_text().splitlines())
+    line[header.index(column)] = cell
+    path.write_text(f"{','.join(header)}\n{','.join(line)}\n")
+    with pytest.raises(UserError, match=rf"pullback\.csv.*({column} is|{cell})"):
+        read_run("a", run)
+
+
+def test_damaged_anchors_leave_their_run_out_and_no_other(tmp_path: Path) -> None:
+    for lr in (1.0, 2.0, 3.0):
+        folder(tmp_path, f"{lr}", 0, lr, row(lr))
+    (tmp_path / "1.0" / "tables" / "pullback_anchors.csv").write_text("metric,split\nway,train\n")
+    view = compare([tmp_path], Options(), make_reporter("none"))
+    assert view.groups == ("method.lr=2.0", "method.lr=3.0")
+
+
+def test_runs_of_a_group_that_looked_at_other_points_have_no_mean(tmp_path: Path) -> None:
+    runs = [made(tmp_path, 0, row(1.0)), made(tmp_path, 1, row(2.0), anchors=(7, 7))]
+    found, _, refused = compare_pullback(groups(*runs))
+    assert found == []
+    (told,) = refused
+    assert told["reason"].startswith("its own runs: not comparable")
 
 
 def test_a_comparison_of_such_runs_has_their_table_and_says_nothing_of_neighbours(tmp_path: Path) -> None:

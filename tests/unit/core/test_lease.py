@@ -94,6 +94,7 @@ def test_an_owner_on_another_machine_is_judged_by_its_counter_alone(tmp_path: Pa
     lease.dissolve()
 
 
+@pytest.mark.long
 def test_of_eight_waiters_exactly_one_follows(tmp_path: Path, start: Start) -> None:
     """Inside the lease everybody checks that nobody else is inside; every one gets its turn once."""
     folder, _ = elsewhere(tmp_path / "lease")

@@ -91,6 +91,22 @@ def test_another_configuration_may_not_and_the_difference_is_shown(tmp_path: Pat
         pass  # the refusal left no lease behind
 
 
+@pytest.mark.parametrize("before", [{"threads": 1}, None])
+def test_how_the_work_is_done_may_change(before: dict[str, Any] | None, tmp_path: Path) -> None:
+    """Also where an earlier version had no such setting; but nothing else along with it."""
+    earlier = CONFIG if before is None else {**CONFIG, "runtime": before}
+    now = {**CONFIG, "runtime": {"threads": 2, "report": False}}
+    with RunDir.enter(tmp_path, earlier):
+        pass
+    with pytest.raises(UserError, match="another configuration: seed: stored 0, asked for 1") as caught:
+        RunDir.enter(tmp_path, {**now, "seed": 1})
+    assert "runtime" not in caught.value.message
+    assert read_config(tmp_path) == earlier
+    with RunDir.enter(tmp_path, now):
+        pass
+    assert read_config(tmp_path) == now
+
+
 def test_in_a_sweep_the_hint_is_about_the_sweeps_folder(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("{}")
     with RunDir.enter(tmp_path / "seed=0", CONFIG):

@@ -75,6 +75,7 @@ def test_the_score_is_the_derivative_of_the_log_likelihood() -> None:
         assert information == pytest.approx((slopes[1] - slopes[0]) / 2e-5, rel=1e-5)
 
 
+@pytest.mark.long
 def test_gride_sees_noise_at_small_scales_only() -> None:
     """A plane with noise in 8 more dimensions: small ranks see the noise, large ones the plane. Control: no noise."""
     rng = RNG(3)
@@ -132,6 +133,7 @@ def test_blocks_are_disjoint_halves_of_one_another() -> None:
     assert halvings(50, 100) == [1]
 
 
+@pytest.mark.long
 def test_decimation_of_a_plane_with_noise_falls_and_of_a_ball_stays() -> None:
     """Larger N: smaller scale. The noisy plane's dimension rises with N; a ball of 3 keeps its own."""
     rng = RNG(4)

@@ -49,6 +49,7 @@ def test_a_reference_excludes_nobody() -> None:
     assert not graph.self_excluded
 
 
+@pytest.mark.long
 def test_memory_is_never_quadratic() -> None:
     """A budget of 2 MB, where N x N float64 would be 128 MB."""
     import tracemalloc

@@ -51,6 +51,7 @@ def test_errors() -> None:
     assert not PynndescentEngine().prefix_stable
 
 
+@pytest.mark.long
 def test_numba_has_threads_enough_or_says_so() -> None:
     """In fresh processes: what numba may use is fixed when it is first imported."""
     code = "from rra_cli.neighbors.descent.library import load; load({}); print('loaded')"

@@ -169,6 +169,7 @@ def test_threads_memory_and_memory_maps(tmp_path: Path) -> None:
     assert np.array_equal(found[0], places(x)[np.arange(400)[:, None], targets])
 
 
+@pytest.mark.long
 def test_memory_is_never_quadratic() -> None:
     """A budget of 2 MB, where N x N float64 would be 128 MB."""
     import tracemalloc

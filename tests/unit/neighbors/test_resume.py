@@ -62,9 +62,9 @@ def work_done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         {"plan": "float64"},
         {"plan": "int8", "panel": N},
         {"plan": "directly"},
-        {"plan": "directly", "memory": 400_000},
+        pytest.param({"plan": "directly", "memory": 400_000}, marks=pytest.mark.long),
         {"plan": "int8", "spare": 2},
-        {"plan": "int8, 2 x int8, float64", "spare": 2},
+        pytest.param({"plan": "int8, 2 x int8, float64", "spare": 2}, marks=pytest.mark.long),
     ],
     ids=lambda options: ", ".join(map(str, options.values())),
 )

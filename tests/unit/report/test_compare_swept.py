@@ -130,3 +130,15 @@ def test_groups_of_other_inputs_have_a_figure_of_their_own_and_others_directions
     assert found["way_inputs2_volumes"].title.endswith(": l=2")
     assert "over 10 to 12 directions" in found["way_volumes"].caption
     assert "In conv, logits groups differ in the number of directions" in found["way_volumes"].caption
+
+
+def test_groups_of_one_run_have_nothing_between_seeds() -> None:
+    """Rows between groups alone, as of one seed a group: no plot of them, and no fault."""
+    side = {"checkpoint": "last", "epoch": 3, "split": "test", "layer": "conv", "index": 0, "pool": "none", "scale": 1}
+    between = [
+        {"kind": "between", "group_a": a, "group_b": b, **side, "k": 5, "mean": 0.5, "n_a": 1, "n_b": 1}
+        for a, b in (("l=0", "l=0.5"), ("l=0", "l=2"))
+    ]
+    of = view(nnls_diagonal=between)
+    assert not of.frames["nnls_diagonal"].empty
+    assert not any(name.startswith("nnls_diagonal_by") for name in plots(of))

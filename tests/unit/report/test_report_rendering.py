@@ -96,6 +96,7 @@ def test_plots_that_the_tables_no_longer_hold_are_removed_and_nothing_else(make_
     assert (run / "tables/layers.csv").exists()
 
 
+@pytest.mark.long
 def test_equal_runs_share_drawn_plots(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     first, second, other = make_run("a", **TINY), make_run("b", **TINY), make_run("c", **TINY | {"empty": [1]})
@@ -188,6 +189,7 @@ def test_the_report_tells_what_was_run_what_came_out_and_what_is_missing(make_ru
         assert link in text
 
 
+@pytest.mark.long
 def test_the_accuracy_of_unaltered_images_is_called_that(make_run: MakeRun) -> None:
     run = make_run(**SMALL)
     render(run)

@@ -53,6 +53,7 @@ def run(make_run: MakeRun) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_map_of_similarity_to_the_last_checkpoint_is_the_table(run: Path) -> None:
     loaded = load_run(run)
     matrix = to_last_matrix(loaded, "nnls", "test", loaded.variants[0])
@@ -123,6 +124,7 @@ def test_rows_of_other_data_sets_are_kept_apart(run: Path) -> None:
     assert home.layers == tuple(LAYERS)
 
 
+@pytest.mark.long
 def test_a_panel_a_data_set_over_the_epochs(run: Path) -> None:
     loaded = load_run(with_probes(run))
     figure = transfer_figure(loaded)

@@ -185,6 +185,29 @@ def test_maps_hold_the_similarities_of_their_cell(run: Run) -> None:
     assert [axes.get_ylabel() for axes in panels] == ["1,000", "", "", "10,000", "", ""]
 
 
+def test_a_density_has_one_label_in_all_figures_and_those_left_out_are_counted(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.01 of 300 samples are 3 neighbours, of 360 they are 4, which is 0.011 of them."""
+    found = here(studied(make_run, (300, 360)))
+    sheet, by_n = similarity_sheet(found), sim_by_samples_figure(found, "bernoulli")
+    assert sheet is not None
+    assert by_n is not None
+    columns = [axes.get_title() for axes in sheet.axes if axes.get_images()][:3]
+    assert [f"k / N = {column}" for column in columns] == [a.get_title() for a in by_n.axes if a.get_images()]
+    assert columns == ["0.01", "0.1", "1"]
+
+    def caption(run: Run) -> str:
+        return next(plot.caption for plot in sample_plots(run) if plot.name.startswith("nnls_samples_maps"))
+
+    assert "are shown" not in caption(found.run), "the control: all three are"
+    monkeypatch.setattr("rra_cli.report.sample_maps._MOST_COLUMNS", 2)
+    assert "Of 3 densities 2 are shown." in caption(found.run)
+    sheet = similarity_sheet(found)
+    assert sheet is not None
+    assert [axes.get_title() for axes in sheet.axes if axes.get_images()][:2] == ["0.01", "1"]
+
+
 def test_divergences_are_maps_of_k_by_size_and_of_sizes_by_density(run: Run) -> None:
     by_k, by_n = sim_by_neighbors_figure(here(run), "bernoulli"), sim_by_samples_figure(here(run), "bernoulli")
     assert by_k is not None

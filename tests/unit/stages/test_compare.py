@@ -104,6 +104,7 @@ def times(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_where_all_neighbours_are_found_nothing_differs_and_where_they_are_not_the_error_is_known(
     base: Experiment, arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:

@@ -283,6 +283,7 @@ def test_shuffled_labels_take_purity_down_as_they_must(base: Experiment) -> None
             assert float(row["value"]) == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.long
 def test_layers_are_captured_once_and_gone_at_the_end(base: Experiment) -> None:
     """With `keep=until_measured` the samples stay until their last copies were held against them."""
     chosen = replace(with_copies(base, noise=NOISE, flip=FLIP), activations=FREED)

@@ -278,6 +278,7 @@ def test_a_piecewise_linear_network_has_no_curvature_to_speak_of(tmp_path: Path)
     assert all("piecewise linear" in row["reason"] for row in tables["pullback"])
 
 
+@pytest.mark.long
 def test_without_a_classifier_a_logistic_regression_predicts(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -472,7 +473,14 @@ def test_an_empty_gain_has_its_reason() -> None:
     row = layer_row(layer_of(10), shared, uncertainty, LINE, layer_of(10, log_volume=np.zeros(8)))
     assert row["gain"] == pytest.approx(row["difference"])
     assert "gain" not in row["reason"]
-    assert "gain" not in layer_row(layer_of(10), shared, uncertainty, LINE, None)["reason"]
+    first = layer_row(layer_of(10), shared, uncertainty, LINE, None)
+    told = "no gain: it is counted from this checkpoint, the first one"
+    assert first["reason"].endswith(told)
+    alone = {name: values[:4] for name, values in shared.items()}
+    line = layer_of(10, log_volume=np.arange(4.0), rank=np.full(4, 16))
+    one = layer_row(line, alone, uncertainty[:4], LINE, None)["reason"]
+    assert one.startswith("one unit has no scatter"), "which is why there is no interval"
+    assert one.endswith(told)
 
 
 def test_ten_directions_of_images_do_not_depend_on_the_type(tmp_path: Path) -> None:

@@ -230,6 +230,12 @@ def test_sizes_beyond_the_measured_set_are_left_out_and_told(root: Path) -> None
     assert list_specs(experiment(root, replace(STUDY, sizes=(20, 50))))[0].identity["sizes"] == [20, 50]
 
 
+def test_few_samples_are_told(root: Path) -> None:
+    (note,) = (n for n in lay_out(experiment(root, replace(STUDY, sizes=(20, 35, 50)))).notes if "chance" in n)
+    assert note == "samples.sizes: of 20, 35 samples values are mostly chance; 50 or more say something"
+    assert not any("chance" in note for note in lay_out(experiment(root, replace(STUDY, sizes=(50,)))).notes)
+
+
 def test_without_sizes_there_is_no_study(root: Path) -> None:
     assert not lay_out(experiment(root, SampleStudyConfig())).studies
 

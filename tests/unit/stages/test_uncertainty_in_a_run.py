@@ -287,6 +287,7 @@ def test_a_layer_has_one_set_of_blocks_for_all_metrics_and_checkpoints(root: Pat
     assert len({each.spec.key for each in study.blocks.values()}) == len(study.blocks)
 
 
+@pytest.mark.long
 def test_scales_have_intervals_too(tmp_path: Path) -> None:
     poolings = {name: Pooling.named(name) for name in ("none", "avg_global")}
     asked = experiment(tmp_path, pooling=poolings, model=ConvNetSmall(width_multiplier=0.25, depth_multiplier=0.5))

@@ -70,6 +70,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
     return get
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_stopped_in_any_step_ends_with_the_same_bytes(
     name: str, tmp_path: Path, undisturbed: Callable[[str], dict[str, bytes]]

@@ -12,7 +12,9 @@ import pytest
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
-@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "thorough", [pytest.param(False, marks=pytest.mark.long), pytest.param(True, marks=pytest.mark.stress)]
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX's")
 def test_killed_and_started_again_gives_the_same_bytes(tmp_path: Path, thorough: bool) -> None:
     arguments = [sys.executable, str(DRIVER), str(tmp_path), *(["--all"] if thorough else [])]

@@ -93,6 +93,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: 
     assert {name for name in first if first[name] == other[name]} == set()
 
 
+@pytest.mark.long
 def test_augmentation_precision_and_dropout_change_the_weights(tmp_path: Path) -> None:
     plain = job()
     bf16 = replace(plain, method=replace(plain.method, precision="bf16"))
