@@ -36,7 +36,7 @@ pytestmark = pytest.mark.long
 def test_second_run_executes_nothing(quick: Path, outputs: Path) -> None:
     before, start = stored(outputs), time.monotonic()
     again = run_ok(*QUICK, outputs=outputs)
-    assert time.monotonic() - start < 20, "8 seconds on a quiet machine"
+    assert time.monotonic() - start < 60, "4 seconds on a quiet machine"
     assert stored(outputs) == before
     assert table_bytes(again) == table_bytes(quick)
 
