@@ -115,7 +115,7 @@ def test_nobody_waits_for_a_gc_that_was_killed(store: Store) -> None:
     assert (store.root / "refs" / "removing").exists()
     began = time.monotonic()
     a_run(store, "new", GRAPH)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5, "the owner is dead: nobody waits for the half minute that a silent one gets"
     collect(store)
     assert sorted(path.name for path in (store.root / "refs").iterdir()) == ["new.json", "old.json"]
 
