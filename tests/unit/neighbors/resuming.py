@@ -6,13 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from brute_force import beginning_with, gaussian
 from numpy.typing import NDArray
 
-from rra_cli.neighbors import exact_neighbors
+from rra_cli.neighbors import exact_neighbors, resume
+from rra_cli.neighbors.tiles import dense, direct
 
 N, D, K = 200, 200, 7
 CALLS = [3, 27, 29]  # of progress: in the sweep, at its end, among the differences
+
+
+def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search keeps its state after every step, and reads few columns at a time."""
+    monkeypatch.setattr(resume, "EVERY", 0)
+    monkeypatch.setattr(resume, "SHARE", np.inf)
+    monkeypatch.setattr(direct, "_CACHE", 1)
+    monkeypatch.setattr(direct, "_PAGE", 1)
+    monkeypatch.setattr(dense, "_COLUMNS", 1)
+    monkeypatch.setattr(dense, "_LONGEST", 1)
 
 
 def interrupted_after(calls: int) -> Callable[[int, int, str], None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from brute_force import assert_exact, gaussian
-from resuming import D, K, N, calls_of, data_for, found, interrupted_after, names
+from resuming import D, K, N, calls_of, data_for, found, interrupted_after, keep_everything, names
 
 from rra_cli.neighbors import resume
 from rra_cli.neighbors.resume import BlockStore
@@ -22,13 +22,7 @@ from rra_cli.neighbors.tiles.sweep import Sweep
 
 @pytest.fixture(autouse=True)
 def _keeps_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every search keeps its state after every step, and reads few columns at a time."""
-    monkeypatch.setattr(resume, "EVERY", 0)
-    monkeypatch.setattr(resume, "SHARE", np.inf)
-    monkeypatch.setattr(direct, "_CACHE", 1)
-    monkeypatch.setattr(direct, "_PAGE", 1)
-    monkeypatch.setattr(dense, "_COLUMNS", 1)
-    monkeypatch.setattr(dense, "_LONGEST", 1)
+    keep_everything(monkeypatch)
 
 
 @pytest.fixture

@@ -11,23 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from brute_force import assert_exact, beginning_with, gaussian
-from resuming import CALLS, D, K, N, found, interrupted_after, names
+from resuming import CALLS, D, K, N, found, interrupted_after, keep_everything, names
 
 from rra_cli.neighbors import exact_neighbors, resume
 from rra_cli.neighbors.exact import exact_rows
 from rra_cli.neighbors.resume import BlockStore, Snapshots, fingerprint
-from rra_cli.neighbors.tiles import dense, direct
 
 
 @pytest.fixture(autouse=True)
 def _keeps_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every search keeps its state after every step, and reads few columns at a time."""
-    monkeypatch.setattr(resume, "EVERY", 0)
-    monkeypatch.setattr(resume, "SHARE", np.inf)
-    monkeypatch.setattr(direct, "_CACHE", 1)
-    monkeypatch.setattr(direct, "_PAGE", 1)
-    monkeypatch.setattr(dense, "_COLUMNS", 1)
-    monkeypatch.setattr(dense, "_LONGEST", 1)
+    keep_everything(monkeypatch)
 
 
 @pytest.mark.parametrize("calls", CALLS)
