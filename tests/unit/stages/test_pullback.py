@@ -1,10 +1,7 @@
-"""Pullback metrics in a run: against plain autograd, by several columns, resumed, and what they refuse."""
+"""Pullback metrics in a run: against plain autograd, by several columns, resumed, drawn and planned."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,85 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pullback_runs import GRID, LINE, PLANE, experiment, run, stages
 
-from rra_cli import pipeline
-from rra_cli.activations.pooling import Pooling
 from rra_cli.config.experiment import Experiment, MetricSet, StoreConfig
 from rra_cli.core.store import Store
-from rra_cli.data.augment import NoAugment
 from rra_cli.data.dataset import Samples
 from rra_cli.data.digits import Digits
 from rra_cli.data.sinusoid import Sinusoid
-from rra_cli.errors import UserError
 from rra_cli.methods.barlow_twins import BarlowTwins
 from rra_cli.methods.method import Method
-from rra_cli.methods.supervised import Supervised
-from rra_cli.metrics.metric import Metric
 from rra_cli.metrics.pullback import Pullback
 from rra_cli.models.convnet import ConvNetSmall
 from rra_cli.models.mlp import MLP
-from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.pullback.place import Place
 from rra_cli.stages import pullback as stage_module
-from rra_cli.stages.lay_out import lay_out
-from rra_cli.stages.pullback import PullbackStage, of_curvature
-from rra_cli.stages.pullback_blocks import by_blocks, by_rounding, common_directions
-from rra_cli.stages.pullback_notes import naming
-from rra_cli.stages.pullback_tables import layer_row, of_directions
-from rra_cli.stages.results import Measured
-from rra_cli.training.optimizer import SGD
-
-LINE = Pullback(at="line", n=9, n_units=4, unit_points=6, dtype="float64", top=None)
-PLANE = Pullback(at="plane", n=5, n_units=3, unit_points=4, dtype="float64", top=None, classes=(7, 6, 1))
-GRID = Pullback(at="grid", n=12, bounds=(-1.0, 1.0), dtype="float64", curvature=True)
-
-
-class Quiet:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-        self.notes: list[str] = []
-
-    def task(self, title: str) -> AbstractContextManager[Any]:
-        return nullcontext(lambda done, total, note: None)
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-
-def experiment(root: Path, metrics: Mapping[str, Metric], **changes: Any) -> Experiment:
-    base = Experiment(
-        name="test",
-        seed=0,
-        dataset=Digits(n_samples=40),
-        model=MLP(width=16, depth=2, activation="gelu"),
-        method=Supervised(epochs=1, batch_size=64, milestones=1),
-        augment=NoAugment(),
-        optimizer=SGD(lr=0.1),
-        pooling={"none": Pooling()},
-        neighbors=ExactEngine(k=5),
-        metrics=MetricSet(metrics),
-        store=StoreConfig(str(root / "store")),
-    )
-    return replace(base, **changes)
-
-
-def run(wanted: Experiment, folder: Path) -> tuple[dict[str, list[dict[str, str]]], Quiet]:
-    reporter = Quiet()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "render", lambda *_, **__: [])  # pictures have tests of their own
-        pipeline.run(wanted, folder, reporter, config={})
-    paths = (folder / "tables").glob("pullback*.csv")
-    tables = {path.stem: list(csv.DictReader(path.read_text().splitlines())) for path in paths}
-    return tables, reporter
-
-
-def stages(wanted: Experiment) -> list[PullbackStage]:
-    return [stage for stage in lay_out(wanted).stages if isinstance(stage, PullbackStage)]
 
 
 def plain_log_volume(module: torch.nn.Module, layer: str, point: np.ndarray) -> float:
@@ -332,180 +264,3 @@ def test_pixels_change_volumes_by_the_unit_alone(two: Any, tmp_path: Path) -> No
         shift = float(other["log10_volume"]) - float(one["log10_volume"])
         assert shift == pytest.approx(-16 * np.log10(Digits.std[0]), abs=1e-4), "16 directions"
         assert one["prediction"] == other["prediction"]
-
-
-# What is refused: one line each
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"metrics": MetricSet({"m": replace(GRID, curvature=False)})}, "at is grid.*64 numbers"),
-        ({"metrics": MetricSet({"m": replace(LINE, layers=("hiden1",))})}, "matches no layer.*hidden1"),
-        ({"metrics": MetricSet({"m": replace(LINE, classes=(1, "eleven"))})}, "^metrics.m: there is no class 'eleven'"),
-        ({"dataset": Sinusoid(), "metrics": MetricSet({"m": replace(PLANE, classes=())})}, "is a plane itself"),
-    ],
-)
-def test_what_cannot_be_is_said_before_anything_is_trained(tmp_path: Path, changes: Any, fault: str) -> None:
-    with pytest.raises(UserError, match=fault) as caught:
-        lay_out(replace(experiment(tmp_path, {"m": LINE}), **changes))
-    assert "\n" not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("metric", "fault"),
-    [
-        (replace(PLANE, classes=(), ids=(3, 3, 3)), "all 3 anchors are the same image"),
-        (replace(PLANE, classes=(), ids=(3, 4, 3)), "are the same image"),
-        (replace(LINE, ids=(3, 99_999)), "ids names sample 99999"),
-        (replace(LINE, n_units=2000), "lines need more samples"),
-        (replace(LINE, at="points", n=5000), "only 1,437 such samples"),
-    ],
-)
-def test_samples_that_do_not_fit_are_told_with_the_metric_among_several(
-    tmp_path: Path, metric: Pullback, fault: str
-) -> None:
-    with pytest.raises(UserError, match=rf"^metrics\.m: .*{fault}"):
-        lay_out(experiment(tmp_path, {"way": LINE, "m": metric})).check(Store(tmp_path / "store"), Quiet())
-
-
-def test_a_fault_names_its_metric_once() -> None:
-    for said in ("metrics.m.layers names none", "layers names none"):
-        with pytest.raises(UserError) as caught, naming("m"):
-            raise UserError(said, "name one")
-        assert caught.value.message.count("metrics.m") == 1
-        assert caught.value.hint == "name one"
-
-
-def test_collinear_images_span_no_plane() -> None:
-    base = np.zeros((3, 1, 2, 2), np.uint8)
-    base[1], base[2] = 100, 200
-    samples = Samples(base, np.array([0, 1, 2]), np.arange(3))
-    with pytest.raises(UserError, match="on one line"):
-        _ = Place(replace(PLANE, classes=(), ids=(0, 1, 2), n_units=1), Digits(), samples)
-
-
-def test_too_little_memory_says_what_to_lower(tmp_path: Path) -> None:
-    from rra_cli.config.experiment import Runtime
-
-    wanted = experiment(tmp_path, {"way": LINE}, runtime=Runtime(memory="10KB"))
-    with pytest.raises(UserError, match=r"^metrics\.way: .*may be taken") as caught:
-        run(wanted, tmp_path / "run")
-    assert caught.value.hint is not None
-    assert "limit" in caught.value.hint
-
-
-def test_a_constant_layer_has_no_volume_but_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = PullbackStage.maps
-
-    def constant(self: PullbackStage, encoder: Any, *rest: Any, **more: Any) -> Any:
-        with torch.no_grad():
-            encoder.module.hidden1.linear.weight.zero_()
-        return original(self, encoder, *rest, **more)
-
-    wanted = experiment(tmp_path, {"way": LINE}, model=MLP(width=16, depth=1, activation="gelu"))
-    layout = lay_out(wanted)
-    monkeypatch.setattr(PullbackStage, "maps", constant)
-    assert layout.stages
-    tables, reporter = run(wanted, tmp_path / "run")
-    assert {row["log10_volume"] for row in tables["pullback_points"]} == {""}
-    assert all("rank 0" in row["reason"] for row in tables["pullback"])
-    assert any("rank 0" in warning for warning in reporter.warnings)
-
-
-# Parts
-
-
-def test_directions_are_those_that_nearly_all_points_have() -> None:
-    assert common_directions(np.full(100, 12.0)) == 12
-    assert common_directions(np.array([12.0] * 97 + [3.0] * 3)) == 12
-    assert common_directions(np.array([12.0] * 80 + [9.0] * 20)) == 9
-    assert common_directions(np.array([0.0, -1.0])) == 0
-
-
-def test_what_is_said_of_curvatures() -> None:
-    assert "degenerate" in of_curvature(np.array([np.nan, np.nan]), 5)
-    assert "two outputs" in of_curvature(np.zeros(3), 2)
-    assert "piecewise linear" in of_curvature(np.array([0.0, np.nan]), 5)
-    assert of_curvature(np.array([0.0, 1e-9]), 5) == ""
-
-
-def test_blocks_cover_every_point_once(tmp_path: Path) -> None:
-    spans: list[tuple[int, int]] = []
-
-    def block(start: int, stop: int, progress: Any) -> np.ndarray:
-        spans.append((start, stop))
-        return np.arange(start, stop, dtype=float)[None]
-
-    np.testing.assert_array_equal(by_blocks(tmp_path, "x", 1000, block, lambda *_: None)[0], np.arange(1000))
-    assert len(spans) == 40
-    by_blocks(tmp_path, "x", 1000, block, lambda *_: None)
-    assert len(spans) == 40, "nothing twice"
-
-
-# How many directions
-
-
-def layer_of(directions: int, **arrays: np.ndarray) -> Measured:
-    figures = {"layer": "a", "n_inputs": 64, "n_features": 16, "directions": directions, "curvature": ""}
-    return Measured(figures, {"log_volume": np.arange(8.0), "rank": np.full(8, 16), **arrays})
-
-
-def test_a_rank_that_rounding_decides_is_told_apart_from_one_that_is_chosen() -> None:
-    assert by_rounding(22, 784, 400, None)
-    assert by_rounding(8, 784, 400, 10)
-    assert not by_rounding(10, 784, 400, 10), "top"
-    assert not by_rounding(16, 64, 16, None), "all of n"
-    assert not by_rounding(2, 2, 250, 10), "all of d"
-    assert not by_rounding(0, 784, 400, 10), "a constant layer has reasons of its own"
-    wide = replace(LINE, top=10)
-    assert "rounding error of float64" in of_directions(layer_of(9), wide)
-    assert of_directions(layer_of(10), wide) == ""
-
-
-def test_an_empty_gain_has_its_reason() -> None:
-    shared = {"unit": np.repeat([0, 1], 4), "inside": np.ones(8, bool), "coordinates": np.full((8, 2), np.nan)}
-    shared["coordinates"][:, 0] = np.tile(np.arange(4.0), 2)
-    uncertainty = np.tile([0.1, 0.2, 0.5, 0.6], 2)
-    row = layer_row(layer_of(10), shared, uncertainty, LINE, layer_of(12))
-    assert np.isnan(row["gain"])
-    assert "over 10 directions here and over 12 at the first checkpoint" in row["reason"]
-    row = layer_row(layer_of(10), shared, uncertainty, LINE, layer_of(10, log_volume=np.zeros(8)))
-    assert row["gain"] == pytest.approx(row["difference"])
-    assert "gain" not in row["reason"]
-    first = layer_row(layer_of(10), shared, uncertainty, LINE, None)
-    told = "no gain: it is counted from this checkpoint, the first one"
-    assert first["reason"].endswith(told)
-    alone = {name: values[:4] for name, values in shared.items()}
-    line = layer_of(10, log_volume=np.arange(4.0), rank=np.full(4, 16))
-    one = layer_row(line, alone, uncertainty[:4], LINE, None)["reason"]
-    assert one.startswith("one unit has no scatter"), "which is why there is no interval"
-    assert one.endswith(told)
-
-
-def test_ten_directions_of_images_do_not_depend_on_the_type(tmp_path: Path) -> None:
-    """The default takes ten, far above the rounding error of either."""
-    assert Pullback().top == 10
-    model = MLP(width=60, depth=1, activation="gelu")
-    lines = {"single": replace(LINE, top=10, dtype="float32"), "double": replace(LINE, top=10)}
-    tables, _ = run(experiment(tmp_path, lines, model=model), tmp_path / "run")
-    rows = {row["metric"]: row for row in tables["pullback"] if row["checkpoint"] == "last"}
-    assert {row["directions"] for row in rows.values()} == {"10.0"}
-    assert float(rows["single"]["ratio"]) == pytest.approx(float(rows["double"]["ratio"]), rel=1e-4)
-    assert "rounding" not in rows["single"]["reason"]
-
-
-def test_a_run_says_where_rounding_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three units of sixteen have weights: of rank 3, so what counts is only what lies above the rounding error."""
-    original = PullbackStage.maps
-
-    def deficient(self: PullbackStage, encoder: Any, *rest: Any, **more: Any) -> Any:
-        with torch.no_grad():
-            encoder.module.hidden1.linear.weight[3:] = 0.0
-        return original(self, encoder, *rest, **more)
-
-    wanted = experiment(tmp_path, {"way": replace(LINE, top=10)}, model=MLP(width=16, depth=1, activation="gelu"))
-    monkeypatch.setattr(PullbackStage, "maps", deficient)
-    tables, reporter = run(wanted, tmp_path / "run")
-    assert all(row["directions"] == "3.0" and "rounding error" in row["reason"] for row in tables["pullback"])
-    assert any("hidden1 (3 of 16)" in note for note in reporter.notes)
