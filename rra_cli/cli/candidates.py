@@ -33,7 +33,7 @@ def candidates(line: str) -> list[str]:
     if command == "compare":
         return _compare(word, previous)
     if command == "ls":
-        return _matching(word, [f"{group} " for group in catalog.options()])
+        return _matching(word, [f"{group} " for group in (*catalog.options(), "sections")])
     if command == "completion":
         return _matching(word, ["bash ", "zsh ", "fish "])
     if command == "doctor":

@@ -12,8 +12,8 @@ from rra_cli.cli.sweep import computing, key_of
 from rra_cli.config.compose import composed
 from rra_cli.config.experiment import TRAINING_KEYS
 from rra_cli.core import sweepdir
-from rra_cli.core.runfiles import CONFIG, config_differences, in_one_line
-from rra_cli.core.spec import canonical_json, differences
+from rra_cli.core.runfiles import CONFIG, config_differences, differences_in_what, in_one_line
+from rra_cli.core.spec import canonical_json
 from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import UserError
 
@@ -103,7 +103,7 @@ def _same_call(sweep: Sweep, job: SweepJob, old: Sweep, was: SweepJob) -> bool:
 def _different(stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> list[str]:
     if stored is None or asked is None:
         return []
-    return list(differences(*(json.loads(canonical_json(config)) for config in (stored, asked))))
+    return differences_in_what(*(json.loads(canonical_json(config)) for config in (stored, asked)))
 
 
 def _configuration(sweep: Sweep, job: SweepJob) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rra_cli.comparison.curves import columns_of
 from rra_cli.comparison.groups import Group
+from rra_cli.comparison.networks import share_networks
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.comparison.statistics import LEVEL, difference, summarise
 from rra_cli.report.compare_accuracy_text import CLEAN, GAP, KNN, TEST, TRAIN
@@ -84,15 +85,6 @@ def accuracy_rows(group: Group, found: Mapping[str, Accuracies], level: float = 
 def reference_of(groups: Sequence[Group]) -> Group:
     """The group that others are held against: the one with most settings `none` (`augment=none`), else the first."""
     return max(groups, key=lambda group: sum(value == _UNTOUCHED for value in group.columns.values()))
-
-
-def share_networks(one: Group, other: Group) -> bool:
-    """Whether both measured the same trained networks, be they one or one a seed: each of them has one accuracy.
-
-    One training in common tells it, for within a group all are made alike; a seed may be missing in one of them.
-    """
-    trainings = [{run.trainings for run in group.runs} for group in (one, other)]
-    return any(trainings[0] & trainings[1])
 
 
 def accuracy_differences(

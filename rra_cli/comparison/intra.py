@@ -44,18 +44,10 @@ class Intra:
         return {**named, **{f"index_{side}": self.indices[str(named[f"layer_{side}"])] for side in "ab"}}
 
 
-def intra_rows(group: Group, checkpoints: Collection[str] | None, level: float = LEVEL) -> tuple[list[Row], list[str]]:
-    """A row an ordered pair of layers of one model, at one place: mean, sd and t interval over the seeds; and why runs
-    have no say whose tables cannot be read. Runs that did not measure it have none, either.
-
-    checkpoints: which; None for all.
-    """
-    intra = read_intra(group, checkpoints)
-    return list(rows_of(intra, level)), intra.faults
-
-
 def read_intra(group: Group, checkpoints: Collection[str] | None) -> Intra:
-    """The values of a group's runs."""
+    """The values of a group's runs, and why runs have no say whose tables cannot be read; runs that did not measure it
+    have none, either. checkpoints: which; None for all.
+    """
     cells: dict[tuple[Any, ...], _Cell] = {}
     indices: dict[str, int] = {}
     faults = []
@@ -76,7 +68,7 @@ def read_intra(group: Group, checkpoints: Collection[str] | None) -> Intra:
 
 
 def rows_of(intra: Intra, level: float = LEVEL) -> Iterator[Row]:
-    """A row an ordered pair of layers."""
+    """A row an ordered pair of layers of one model, at one place: mean, sd and t interval over the seeds."""
     for key, cell in intra.cells.items():
         found = summarise(cell.values.values(), level)
         yield {

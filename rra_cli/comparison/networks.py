@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations, product
 
-from rra_cli.comparison.accuracies import share_networks
 from rra_cli.comparison.groups import Group, flatten
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.run import part_of
@@ -23,6 +22,15 @@ def alteration_of(run: FinishedRun) -> str:
     """What all its measured samples were altered by; "" where they were not."""
     name = str(part_of(run.config, "alter").get("name", ""))
     return "" if name == "none" else name
+
+
+def share_networks(one: Group, other: Group) -> bool:
+    """Whether both measured the same trained networks, be they one or one a seed: each of them has one accuracy.
+
+    One training in common tells it, for within a group all are made alike; a seed may be missing in one of them.
+    """
+    trainings = [{run.trainings for run in group.runs} for group in (one, other)]
+    return any(trainings[0] & trainings[1])
 
 
 def same_networks(groups: Sequence[Group]) -> dict[tuple[str, str], str]:

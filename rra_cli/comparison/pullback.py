@@ -15,7 +15,7 @@ from typing import Any
 
 from rra_cli.comparison.curves import columns_of
 from rra_cli.comparison.groups import Group
-from rra_cli.comparison.pullback_inputs import by_inputs, refusals
+from rra_cli.comparison.pullback_inputs import by_inputs, inputs_of_runs, refusals
 from rra_cli.comparison.statistics import LEVEL, NAN, difference, summarise
 from rra_cli.pullback.boundary import NO_GAIN, stretch
 
@@ -73,8 +73,10 @@ def compare_pullback(groups: Sequence[Group], level: float = LEVEL) -> tuple[lis
     differences: list[Row] = []
     refused: list[Row] = []
     for metric in metrics:
-        refused += refusals(groups, metric)
-        for number, together in enumerate(by_inputs(groups, metric), 1):
+        inputs = {group.label: inputs_of_runs(group, metric) for group in groups}
+        sets = by_inputs(groups, inputs)
+        refused += refusals(sets, inputs, metric)
+        for number, together in enumerate(sets, 1):
             for group in together:
                 rows += _rows(group, cells[group.label], metric, number, level)
                 own = {key: cell.directions for key, cell in cells[group.label].items() if len(cell.directions) > 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import combinations, product
 from typing import Any
 
 from rra_cli.comparison.groups import Group, flatten, text_of
@@ -55,21 +56,21 @@ def _anchors(run: FinishedRun, metric: str) -> str:
     return f"{first} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
-def by_inputs(groups: Sequence[Group], metric: str) -> list[list[Group]]:
-    """The groups that measured the metric, those of equal inputs together, in the order of the groups; groups whose own
-    runs have other inputs are left out.
+def inputs_of_runs(group: Group, metric: str) -> list[Inputs]:
+    """Of each of its runs that have the metric."""
+    return [inputs_of(run, metric) for run in group.runs if measured(run, metric)]
+
+
+def by_inputs(groups: Sequence[Group], inputs: Mapping[str, Sequence[Inputs]]) -> list[list[Group]]:
+    """The groups that measured a metric, those of equal inputs together, in the order of the groups; groups whose own
+    runs have other inputs are left out. inputs: of the runs, by group.
     """
     found: dict[tuple[tuple[str, str], ...], list[Group]] = {}
     for group in groups:
-        first, *others = _inputs(group, metric) or [{}]
+        first, *others = inputs[group.label] or [{}]
         if first and all(other == first for other in others):
             found.setdefault(tuple(sorted(first.items())), []).append(group)
     return list(found.values())
-
-
-def _inputs(group: Group, metric: str) -> list[Inputs]:
-    """Of each of its runs that have the metric."""
-    return [inputs_of(run, metric) for run in group.runs if measured(run, metric)]
 
 
 def measured(run: FinishedRun, metric: str) -> bool:
@@ -98,20 +99,21 @@ def _told(name: str, a: str, b: str) -> str:
     return f"lines or planes through other samples, the first through {first} and {second}"
 
 
-def refusals(groups: Sequence[Group], metric: str) -> list[dict[str, Any]]:
-    """A row of `refused` for every group whose runs have other inputs, and for every two groups that do."""
+def refusals(
+    sets: Sequence[Sequence[Group]], inputs: Mapping[str, Sequence[Inputs]], metric: str
+) -> list[dict[str, Any]]:
+    """A row of `refused` for every group whose runs have other inputs, and for every two groups that do.
+
+    sets, inputs: see `by_inputs`.
+    """
     quantity, rows = f"pullback metric {metric}", []
-    for group in groups:
-        first, *others = _inputs(group, metric) or [{}]
+    for label, each in inputs.items():
+        first, *others = each or [{}]
         reasons = [reason for other in others if (reason := why_not(first, other))]
         if reasons:
-            rows.append({"quantity": quantity, "group_a": group.label, "reason": f"its own runs: {reasons[0]}"})
-    sets = by_inputs(groups, metric)
-    inputs = [_inputs(each[0], metric)[0] for each in sets]
-    for at, one in enumerate(sets):
-        for later in range(at + 1, len(sets)):
-            for a in one:
-                for b in sets[later]:
-                    row = {"quantity": quantity, "group_a": a.label, "group_b": b.label}
-                    rows.append({**row, "reason": why_not(inputs[at], inputs[later])})
+            rows.append({"quantity": quantity, "group_a": label, "reason": f"its own runs: {reasons[0]}"})
+    for one, other in combinations(sets, 2):
+        reason = why_not(inputs[one[0].label][0], inputs[other[0].label][0])
+        for a, b in product(one, other):
+            rows.append({"quantity": quantity, "group_a": a.label, "group_b": b.label, "reason": reason})
     return rows

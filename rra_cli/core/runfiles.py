@@ -51,7 +51,12 @@ def config_differences(path: Path, config: Mapping[str, Any]) -> list[str]:
     """Where a configuration asks for something else than the one in a run folder, a line each: how the work is done may
     differ. `UserError` where that one is unreadable.
     """
-    return list(differences(_what(read_config(path)), _what(json.loads(canonical_json(config)))))
+    return differences_in_what(read_config(path), json.loads(canonical_json(config)))
+
+
+def differences_in_what(stored: Any, asked: Any) -> list[str]:
+    """Where two configurations as plain values differ, a line each, but for how the work is done."""
+    return list(differences(_what(stored), _what(asked)))
 
 
 def _what(config: Any) -> Any:
@@ -67,9 +72,10 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Writes the configuration. Where one lies there, it stays but for how the work is done; `UserError` where it asks
     for something else.
     """
-    canonical_json(config)  # raises for what is no JSON
+    asked = json.loads(canonical_json(config))  # raises for what is no JSON
     if (path / CONFIG).exists():
-        found = config_differences(path, config)
+        stored = read_config(path)
+        found = differences_in_what(stored, asked)
         if found:
             in_sweep = any((folder / "sweep.json").is_file() for folder in path.parents)
             raise UserError(
@@ -77,7 +83,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
                 "repeat that run's configuration to go on with it, or set "
                 f"hydra.{'sweep' if in_sweep else 'run'}.dir to another folder",
             )
-        if read_config(path) == json.loads(canonical_json(config)):
+        if stored == asked:
             return
     import yaml  # comes with omegaconf
 

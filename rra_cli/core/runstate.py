@@ -15,8 +15,6 @@ from rra_cli.core.sweepdir import Sweep, SweepJob
 from rra_cli.errors import EXIT_OK, UserError
 
 Seen = Literal["waiting", "running", "done", "failed", "interrupted", "dead"]
-# What the same command would still do something about.
-UNFINISHED: tuple[Seen, ...] = ("waiting", "failed", "interrupted", "dead")
 
 
 @dataclass(frozen=True)

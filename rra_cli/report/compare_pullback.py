@@ -59,9 +59,9 @@ def _of_set(view: View, metric: str, rows: pd.DataFrame) -> str:
     return f": {'; '.join(dict.fromkeys(rows['group']))}"
 
 
-def bars_text(view: View, rows: pd.DataFrame) -> str:
+def bars_text(view: View, rows: pd.DataFrame, quantity: str = RATIO) -> str:
     """What the vertical lines are: seeds where there are several, else the units of the only run."""
-    over = [unit for unit in dict.fromkeys(rows.loc[rows["quantity"] == RATIO, "over"]) if unit]
+    over = [unit for unit in dict.fromkeys(rows.loc[rows["quantity"] == quantity, "over"]) if unit]
     told = []
     if "seeds" in over:
         told.append(f"{view.level:.0%} intervals of the mean over seeds (Student's t)")
@@ -69,7 +69,7 @@ def bars_text(view: View, rows: pd.DataFrame) -> str:
     if own:
         units = " or ".join(own)
         told.append(f"95 % intervals over the {units} of a group's only run, which speak of that network alone")
-    return f"Vertical lines: {'; '.join(told)}." if told else "One run a group and one unit: there are no intervals."
+    return f"Vertical lines: {'; '.join(told)}." if told else "There are no intervals."
 
 
 def directions_text(view: View, rows: pd.DataFrame) -> str:

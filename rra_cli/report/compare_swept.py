@@ -61,7 +61,7 @@ def swept_plots(view: View) -> Iterator[Plot]:
             yield Plot(
                 file_name(str(metric), "" if inputs == 1 else f"inputs{inputs}", quantity, "by", by),
                 f"{what} against {setting} ({metric})",
-                f"{_LINES} {bars_text(view, own).replace('Vertical lines', 'Bands')}",
+                f"{_LINES} {bars_text(view, own, quantity).replace('Vertical lines', 'Bands')}",
                 partial(swept_figure, view, _TERMS[quantity], [("", _volumes(view, own, quantity))]),
             )
 
@@ -94,10 +94,10 @@ def _between_seeds(view: View, setting: str, by: str) -> Iterator[Plot]:
 
 
 def _volumes(view: View, rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Rows of pullback.csv of one quantity, at the main checkpoints; volumes in decimal digits."""
+    """Rows of pullback.csv of one quantity, at the main checkpoints, with intervals; volumes in decimal digits."""
     rows = view.main_rows(rows[rows["quantity"] == quantity])
     scale = LN_10 if quantity == VOLUME else 1.0
-    return rows.assign(**{name: rows[name] / scale for name in ("mean", "sd", "low", "high")})
+    return rows.drop(columns="sd").assign(**{name: rows[name] / scale for name in ("mean", "low", "high")})
 
 
 def swept_figure(view: View, term: Term, panels: Panels) -> Figure | None:

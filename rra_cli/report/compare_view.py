@@ -92,11 +92,14 @@ class View:
         (it needs three seeds).
         """
         if rows["sd" if self.band == "sd" else "low"].notna().any():
-            by_pairs = f"Bands: {self.level:.0%} interval with the seeds as the units, {how}."
-            return by_pairs if how and self.band != "sd" else self.band_text
-        if how and self.repeated:
-            return "There are no bands: intervals over pairs of models need three seeds."
-        return "One run a group: there are no bands."
+            if not how:
+                return self.band_text
+            if self.band == "sd":
+                return "Bands: ± one standard deviation over the pairs of models."
+            return f"Bands: {self.level:.0%} interval with the seeds as the units, {how}."
+        if not self.repeated:
+            return "One run a group: there are no bands."
+        return "There are no bands: intervals over pairs of models need three seeds." if how else "There are no bands."
 
     @property
     def few_seeds(self) -> str:

@@ -31,7 +31,7 @@ ASK_EVERY = (2.0, 30.0)
 # Looks at which a task that left the queue is not in the accounting either, which writes it down some seconds later.
 LOOKS = 3
 
-LAST_WORDS = 4096  # bytes of an output in which that is looked for
+LAST_WORDS = 4096  # bytes of an output that are read for why SLURM ended it
 
 
 class Pace:

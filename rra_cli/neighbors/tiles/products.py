@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from rra_cli.neighbors.rows import Rows
 from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.tiles.buffers import buffer
 from rra_cli.neighbors.tiles.row_kernels import round_rotated_rows, round_rows
-from rra_cli.neighbors.tiles.workspace import workspace
 
 if TYPE_CHECKING:
     import torch
@@ -229,7 +229,7 @@ class Float(Product):
 
 def _tile(use: str, m: int, n: int, dtype: Any) -> NDArray[Any]:
     """An `(m, n)` array, which the next tile of this use takes over."""
-    return workspace(use, m * n * np.dtype(dtype).itemsize).view(dtype).reshape(m, n)
+    return buffer(use, m * n * np.dtype(dtype).itemsize).view(dtype).reshape(m, n)
 
 
 @lru_cache(maxsize=1)

@@ -20,9 +20,9 @@ from rra_cli.neighbors.resume import Snapshots
 from rra_cli.neighbors.rows import Rows, blocks
 from rra_cli.neighbors.threads import over_rows
 from rra_cli.neighbors.tiles import list_kernels, mark_kernels
+from rra_cli.neighbors.tiles.buffers import buffer
 from rra_cli.neighbors.tiles.lists import Lists
 from rra_cli.neighbors.tiles.products import Panel, Product
-from rra_cli.neighbors.tiles.workspace import workspace
 
 _TILE = 4096
 _LONGEST = 2.0**39  # multiply-adds of a tile, times bytes of a number: 13 s in one slow thread
@@ -214,7 +214,7 @@ class Sweep:
 def _marks_of(m: int, n: int) -> NDArray[np.uint8]:
     """A byte for every pair of a tile, rows padded to words."""
     width = -(-n // 8) * 8
-    return workspace("marks", m * width).reshape(m, width)
+    return buffer("marks", m * width).reshape(m, width)
 
 
 def _blocks_of(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rra_cli.comparison.groups import Group
-from rra_cli.comparison.intra import intra_differences, intra_rows, read_intra
+from rra_cli.comparison.intra import intra_differences, read_intra, rows_of
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.schema import TABLES
 
@@ -41,11 +42,17 @@ def made_run(root: Path, seed: int, values: dict[tuple[str, str], float], **more
     return FinishedRun(folder.parent.name, folder.parent, {}, seed, layers, none)
 
 
+def tabulated(group: Group, checkpoints: Collection[str] | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows and faults."""
+    intra = read_intra(group, checkpoints)
+    return list(rows_of(intra)), intra.faults
+
+
 def test_every_pair_of_layers_has_mean_deviation_and_interval_over_the_seeds(tmp_path: Path) -> None:
     """Student's t with 2 degrees of freedom has the 95 % quantile 4.302653."""
     values = (0.2, 0.3, 0.7)
     runs = tuple(made_run(tmp_path, seed, {("conv", "logits"): v}) for seed, v in enumerate(values))
-    (row,), faults = intra_rows(Group("augment=none", {}, runs), ["last"])
+    (row,), faults = tabulated(Group("augment=none", {}, runs), ["last"])
     assert not faults
     assert (row["group"], row["layer_a"], row["index_a"], row["layer_b"], row["index_b"], row["n"]) == (
         *("augment=none", "conv", 1, "logits", 2),
@@ -63,8 +70,8 @@ def test_every_pair_of_layers_has_mean_deviation_and_interval_over_the_seeds(tmp
 
 def test_checkpoints_are_chosen_and_one_seed_has_no_interval(tmp_path: Path) -> None:
     runs = (made_run(tmp_path, 0, {("input", "conv"): 0.5}),)
-    assert intra_rows(Group("a", {}, runs), ["best"])[0] == []
-    (row,), _ = intra_rows(Group("a", {}, runs), None)
+    assert tabulated(Group("a", {}, runs), ["best"])[0] == []
+    (row,), _ = tabulated(Group("a", {}, runs), None)
     assert (row["mean"], row["n"]) == (0.5, 1)
     assert row["sd"] != row["sd"]
 
@@ -72,7 +79,7 @@ def test_checkpoints_are_chosen_and_one_seed_has_no_interval(tmp_path: Path) -> 
 def test_a_damaged_table_is_told_and_the_others_count(tmp_path: Path) -> None:
     runs = tuple(made_run(tmp_path, seed, {("input", "conv"): 0.1 * seed}) for seed in (1, 2))
     (runs[0].folder / "tables" / "nnls.csv").write_text("layer_a,nnls\nconv\n")
-    (row,), (fault,) = intra_rows(Group("a", {}, runs), ["last"])
+    (row,), (fault,) = tabulated(Group("a", {}, runs), ["last"])
     assert "seed=1" in fault
     assert (row["mean"], row["n"]) == (0.2, 1)
 
@@ -80,7 +87,7 @@ def test_a_damaged_table_is_told_and_the_others_count(tmp_path: Path) -> None:
 def test_a_run_that_did_not_measure_it_has_no_say(tmp_path: Path) -> None:
     runs = tuple(made_run(tmp_path, seed, {("input", "conv"): 0.1 * seed}) for seed in (1, 2))
     (runs[1].folder / "tables" / "nnls.csv").unlink()
-    (row,), faults = intra_rows(Group("a", {}, runs), ["last"])
+    (row,), faults = tabulated(Group("a", {}, runs), ["last"])
     assert (row["mean"], row["n"], faults) == (0.1, 1, [])
 
 

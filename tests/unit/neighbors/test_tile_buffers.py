@@ -1,4 +1,4 @@
-"""A workspace is used again by the searches of a thread, and by no other thread."""
+"""A buffer of tiles is used again by the searches of a thread, and by no other thread."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import threading
 import numpy as np
 
 from rra_cli.neighbors import exact_neighbors
-from rra_cli.neighbors.tiles.workspace import workspace
+from rra_cli.neighbors.tiles.buffers import buffer
 
 
 def test_the_same_memory_again_and_more_where_it_does_not_suffice() -> None:
-    first = workspace("test", 100)
+    first = buffer("test", 100)
     assert len(first) == 100
-    assert np.shares_memory(workspace("test", 60), first)
-    assert not np.shares_memory(workspace("other", 60), first)
-    larger = workspace("test", 1000)
+    assert np.shares_memory(buffer("test", 60), first)
+    assert not np.shares_memory(buffer("other", 60), first)
+    larger = buffer("test", 1000)
     assert len(larger) == 1000
-    assert np.shares_memory(workspace("test", 100), larger)
+    assert np.shares_memory(buffer("test", 100), larger)
 
 
 def test_every_thread_has_its_own() -> None:
-    mine, theirs = workspace("test", 10), []
-    thread = threading.Thread(target=lambda: theirs.append(workspace("test", 10)))
+    mine, theirs = buffer("test", 10), []
+    thread = threading.Thread(target=lambda: theirs.append(buffer("test", 10)))
     thread.start()
     thread.join()
     assert not np.shares_memory(mine, theirs[0])
@@ -35,7 +35,7 @@ def test_what_an_earlier_search_left_does_not_matter() -> None:
     fresh = exact_neighbors(small, 5)
     exact_neighbors(large, 7)
     for use in ("first", "term", "cross", "marks"):
-        workspace(use, 8 << 20)[:] = 255
+        buffer(use, 8 << 20)[:] = 255
     again = exact_neighbors(small, 5)
     np.testing.assert_array_equal(again.indices, fresh.indices)
     np.testing.assert_array_equal(again.distances, fresh.distances)

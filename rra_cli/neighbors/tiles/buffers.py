@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _held = threading.local()
 
 
-def workspace(use: str, size: int) -> NDArray[np.uint8]:
+def buffer(use: str, size: int) -> NDArray[np.uint8]:
     """`size` bytes with unknown content, valid until the same thread asks for the same use again.
 
     What the largest tile took is held until the thread ends: at most 128 MiB a use (`sweep.py`), four of them.
