@@ -283,3 +283,15 @@ def test_a_difference_of_means_over_pairs_without_scatter_has_no_interval() -> N
     assert np.isnan([found.low[0], found.high[0], found.p[0]]).all()
     assert found.reason.tolist() == [NO_SCATTER, ""]
     assert found.low[1] < found.high[1], "the control: one pair differs by a billionth"
+
+
+def test_one_side_without_scatter_leaves_the_scatter_of_the_other() -> None:
+    found = difference({0: 1.0, 1: 1.0, 2: 1.0}, {3: 2.0, 4: 3.0, 5: 4.0})
+    assert found.reason == ""
+    assert found.low < -2 < found.high
+    nan = np.nan
+    still = PairSet(np.where(np.eye(3), nan, 1.0), 0, 0, (0, 1, 2), (0, 1, 2))
+    values = np.array([[nan, 0.2, 0.3], [0.2, nan, 0.7], [0.3, 0.7, nan]])
+    told, _ = summarise_pairs(still, PairSet(values, 1, 1, (3, 4, 5), (3, 4, 5)))
+    assert told.reason == ""
+    assert np.isfinite(told.low)

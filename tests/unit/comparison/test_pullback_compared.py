@@ -219,7 +219,7 @@ def test_a_run_of_nothing_but_pullback_is_read_and_one_of_nothing_is_not(tmp_pat
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "inf", "-1", "1.5", "1e300"])
-@pytest.mark.parametrize("column", ["directions", "n_units", "n_features"])
+@pytest.mark.parametrize("column", ["epoch", "index", "n_inputs", "n_features", "directions", "n_units"])
 def test_a_number_that_no_run_writes_leaves_the_run_out(column: str, cell: str, tmp_path: Path) -> None:
     run = folder(tmp_path, "a", 0, 1.0, row(2.0))
     path = run / "tables" / "pullback.csv"
@@ -259,3 +259,32 @@ def test_a_comparison_of_such_runs_has_their_table_and_says_nothing_of_neighbour
         ["way", f"method.lr={lr}", "hidden1", "1", "2", "10"] for lr in ("1.0", "2.0")
     ]
     assert [each[7].partition(" ")[0] for each in summary] == [f"{np.exp(d / 10):.3f}" for d in (1.5, 2.5)]
+
+
+@pytest.mark.parametrize("cell", ["nan", "-1", "1.5", "1e300"])
+@pytest.mark.parametrize("column", ["unit", "sample_id"])
+def test_an_anchor_that_no_run_writes_leaves_the_run_out(column: str, cell: str, tmp_path: Path) -> None:
+    run = folder(tmp_path, "a", 0, 1.0, row(2.0))
+    line = {"metric": "way", "split": "train", "unit": "0", "anchor": "a", "sample_id": "3", "class": "1"}
+    line |= {"pixels": "ab", "x": "0", "y": "0", column: cell}
+    columns = TABLES["pullback_anchors"].columns
+    text = f"{','.join(columns)}\n{','.join(line.get(name, '') for name in columns)}\n"
+    (run / "tables" / "pullback_anchors.csv").write_text(text)
+    with pytest.raises(UserError, match=rf"pullback_anchors\.csv.*({column} is|{cell})"):
+        read_run("a", run)
+
+
+@pytest.mark.parametrize("samples", [[], ["train"], {"train": 3}, {"train": {}, "test": ["x"]}])
+def test_samples_of_another_form_say_so(samples: Any, tmp_path: Path) -> None:
+    run = folder(tmp_path, "a", 0, 1.0, row(2.0))
+    (run / "manifest.json").write_text(json.dumps({"store": "..", "samples": samples, "graphs": []}))
+    found = read_run("a", run)
+    assert "`samples` is not a mapping of mappings" in found.no_graphs
+    assert found.samples == {}
+
+
+def test_other_points_in_the_last_run_alone_are_seen(tmp_path: Path) -> None:
+    runs = [made(tmp_path, 0, row(1.0)), made(tmp_path, 1, row(2.0)), made(tmp_path, 2, row(2.0), anchors=(7, 7))]
+    found, _, (told,) = compare_pullback(groups(*runs))
+    assert found == []
+    assert told["reason"].startswith("its own runs: not comparable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -142,3 +143,31 @@ def test_groups_of_one_run_have_nothing_between_seeds() -> None:
     of = view(nnls_diagonal=between)
     assert not of.frames["nnls_diagonal"].empty
     assert not any(name.startswith("nnls_diagonal_by") for name in plots(of))
+
+
+def test_layers_between_seeds_are_drawn_over_the_number_within_groups_alone() -> None:
+    side = {"checkpoint": "last", "epoch": 3, "split": "test", "layer": "conv", "index": 0, "pool": "none", "scale": 1}
+    pairs = [
+        {"kind": kind, "group_a": a, "group_b": b, **side, "k": 5, "mean": mean, "n_a": 3, "n_b": 3}
+        for kind, a, b, mean in (
+            ("within", "l=0", "l=0", 0.7),
+            ("within", "l=0.5", "l=0.5", 0.6),
+            ("within", "l=2", "l=2", 0.4),
+            ("between", "l=0", "l=2", 0.1),
+        )
+    ]
+    (mean,) = drawn(plots(view(nnls_diagonal=pairs))["nnls_diagonal_by_alter_level"].draw(), "mean")
+    np.testing.assert_array_equal(mean.get_xdata(), [0, 0.5, 2])
+    np.testing.assert_array_equal(mean.get_ydata(), [0.7, 0.6, 0.4])
+
+
+def test_deviations_were_asked_for_but_volumes_keep_their_intervals() -> None:
+    """Of one run a group there is no deviation, and the bars of a ratio are those of its lines."""
+    of = replace(view(pullback=list(volumes())), band="sd")
+    (plot,) = (each for name, each in plots(of).items() if name.startswith("way_ratio_by"))
+    (band, *_) = drawn(plot.draw(), "band")
+    assert "Bands: 95 % intervals over the lines" in plot.caption
+    at = band.get_paths()[0].vertices[:, 1]
+    low, high = (value(level, 0) + 1 + side for level, side in ((0.0, -0.1), (2.0, 0.1)))
+    assert (at.min(), at.max()) == pytest.approx((low, high))
+    assert "standard deviation over the pairs of models" in of.bands_of(of.frames["layers"], "a jackknife")

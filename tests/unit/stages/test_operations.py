@@ -36,7 +36,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("mode", ["training", "evaluation"])
+@pytest.mark.parametrize("mode", ["training", "evaluation", "inference"])
 def test_the_figures_are_torchs_own(name: str, mode: str) -> None:
     network = NETWORKS[name].train(mode == "training")
 
@@ -44,7 +44,7 @@ def test_the_figures_are_torchs_own(name: str, mode: str) -> None:
         if mode == "training":
             network(IMAGES).square().sum().backward()
             return
-        with torch.no_grad():
+        with torch.inference_mode() if mode == "inference" else torch.no_grad():
             network(IMAGES)
 
     with FlopCounterMode(display=False) as theirs:
