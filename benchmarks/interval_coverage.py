@@ -1,12 +1,15 @@
 """How often intervals of metrics hold: fractions over many sets of samples of known laws.
 
-    python benchmarks/interval_coverage.py [--replications 400] [--only NAME] [--block-neighbors rule]
+    python benchmarks/interval_coverage.py [--replications 400] [--only NAME] [--of graphs|activations]
+        [--block-neighbors rule]
 
 Every case draws R sets of N samples and measures metrics on each. The mean of a metric over all R sets stands for its
 expectation at N: an interval covers where it holds that mean. Beside the intervals of disjoint blocks stand those of
 the standard error that takes samples for independent (value +- 1.96 standard errors). `width`: the root mean square of
 the half-width divided by 1.96 standard deviations of the metric over the sets; 1 is as wide as it should be.
 `--block-neighbors` has blocks read k / blocks (share) or k (whole) neighbours in place of what `rra` lets them read.
+`--of activations`: metrics of activations and probes, whose intervals are made otherwise
+(interval_coverage_activations.py).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import interval_coverage_activations
 import numpy as np
 from numpy.typing import NDArray
 
@@ -242,7 +246,13 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=400)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--block-neighbors", choices=("rule", "share", "whole"), default="rule")
+    parser.add_argument("--of", choices=("graphs", "activations"), default="graphs")
     options = parser.parse_args()
+    if options.of == "activations":
+        print(f"{options.replications} replications")
+        for line in interval_coverage_activations.table(options.replications, options.only):
+            print(line, flush=True)
+        return
     print(f"{options.replications} replications, neighbours of blocks: {options.block_neighbors}")
     print("| samples | N | k | metric | mean | sd | blocks cover | width | independent cover | width |")
     print("|---|---|---|---|---|---|---|---|---|---|")

@@ -30,7 +30,7 @@ from rra_cli.core.store import Store
 from rra_cli.reporters import make_reporter
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
-from rra_cli.stages.sample_lists import MOST_MEMORY
+from rra_cli.stages.samples.lists import MOST_MEMORY
 from rra_cli.stages.stage import Context, ensure
 
 TARGET, MOST_BYTES = 1.5, 4 << 30
@@ -54,6 +54,7 @@ def experiment(folder: Path, samples: int, epochs: int) -> Experiment:
     return load(
         [
             *("+experiment=rra_samples_cifar10_small", f"store.root={folder}", f"method.epochs={epochs}"),
+            "metrics.intervals=none",
             *(f"dataset.train_size={max(10_000, samples)}", f"dataset.n_samples={samples}", "dataset.splits=[train]"),
             *(f"neighbors.k={k}", f"samples.sizes={sizes}", "activations.keep=always"),
             *("samples.fixed_k=[]", "samples.fixed_ndr=[]"),

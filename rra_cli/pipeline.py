@@ -17,19 +17,19 @@ from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.errors import together
 from rra_cli.report import render
-from rra_cli.report.per_sample import write_per_sample
-from rra_cli.report.schema import SEARCH_TIMES
-from rra_cli.report.writing import write_search_times, write_table
+from rra_cli.report.tables.per_sample import write_per_sample
+from rra_cli.report.tables.schema import SEARCH_TIMES
+from rra_cli.report.tables.writing import write_search_times, write_table
 from rra_cli.stages.budget import Missing, captures_of, estimates, missing_stages, still_read, total
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.device import resolve_device, set_threads, side_by_side
-from rra_cli.stages.engines import reserve_threads
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.engines import reserve_threads
+from rra_cli.stages.graphs.graph import GraphStage
+from rra_cli.stages.graphs.side_by_side import build_all
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.manifest import graph_rows, samples
 from rra_cli.stages.ranks import leading
-from rra_cli.stages.side_by_side import build_side_by_side
 from rra_cli.stages.stage import Context, Cost, Stage, State, ensure
 from rra_cli.stages.tabulate import Tabulator
 
@@ -100,7 +100,8 @@ def run(experiment: Experiment, folder: Path, reporter: Reporter, *, config: Map
     store = Store(experiment.store_root, warn=reporter.warn)
     memory = experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes
     save_every = 60.0 * experiment.runtime.save_every
-    context = Context(store, reporter, device, memory, side_by_side(device), save_every)
+    devices, timed = side_by_side(device), bool(layout.compared)
+    context = Context(store, reporter, device, memory, devices, save_every, timed)
     missing = missing_stages(layout, store)
     needed = total(missing, layout, store)
     if layout.training is not None and layout.training.unit in missing:
@@ -178,20 +179,14 @@ def _walk(layout: Layout, context: Context, run_dir: RunDir) -> None:
 
 
 def _build(stages: Sequence[Stage], context: Context, run_dir: RunDir, progress: Progress) -> None:
-    """One after the other; graphs that are searched on devices side by side where there are several."""
+    """All of them, with the run's status and forecast."""
 
     def begin(done: int, stage: Stage) -> None:
         progress(done, len(stages), stage.label)
         run_dir.forecast.begin(_units(stage))
         run_dir.status("running", stage.title)
 
-    several = len(context.devices) > 1
-    graphs = [s for s in stages if several and isinstance(s, GraphStage) and s.engine.uses_device]
-    if graphs:
-        build_side_by_side(graphs, context, begin)
-    for done, stage in enumerate([stage for stage in stages if stage not in graphs], len(graphs)):
-        begin(done, stage)
-        ensure(stage, context)
+    build_all(stages, context, begin)
     progress(len(stages), len(stages), "")
 
 

@@ -78,7 +78,7 @@ class _Lines:
         finally:
             announce.cancel()
             self._open -= 1
-        if worth_a_line(time.monotonic() - started, self._open):
+        if _worth_a_line(time.monotonic() - started, self._open):
             self._say(f"{title}: done in {clock(time.monotonic() - started)}")
 
     def note(self, message: str) -> None:
@@ -136,7 +136,7 @@ class _Bars:
         try:
             with _logged(title):
                 yield progress
-            if worth_a_line(time.monotonic() - started, self._open - 1):
+            if _worth_a_line(time.monotonic() - started, self._open - 1):
                 self._print(f"{title}: {clock(time.monotonic() - started)}", "green", "✓ ")
         finally:
             self._bars.remove_task(bar)
@@ -164,7 +164,7 @@ def _log_warning(message: str) -> None:
         log.warning(message)
 
 
-def worth_a_line(seconds: float, outer: int) -> bool:
+def _worth_a_line(seconds: float, outer: int) -> bool:
     """Whether a finished task is named: always on its own, within `outer` other tasks if it took a while."""
     return outer == 0 or seconds >= SHORT_SECONDS
 

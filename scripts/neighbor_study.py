@@ -23,8 +23,8 @@ from rra_cli.core import files
 from rra_cli.neighbors.auto import LEAST_NEIGHBORS, MORE_NEIGHBORS, WORTH_TRYING
 from rra_cli.neighbors.cost_model import exact_seconds, nn_descent_seconds
 from rra_cli.report.layer_axis import layer_ticks
-from rra_cli.report.schema import EXACT, SEARCH_TIMES
 from rra_cli.report.style import encode, figure, legend_line, line_style, styled
+from rra_cli.report.tables.schema import EXACT, SEARCH_TIMES
 
 KEY = ["n_samples", "search", "layer"]
 METRICS = {"id_twonn": "ID error, %", "nncs": "NNCS error", "nnls": "NNLS error"}

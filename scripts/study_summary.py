@@ -108,7 +108,7 @@ def pairs(folder: Path, split: str) -> pd.DataFrame | None:
     tables = [table for table in (nnls, others) if table is not None and len(table)]
     if not tables:
         return None
-    table = pd.concat(tables)
+    table = pd.concat(tables).drop_duplicates()  # pairs.csv has the rows of nnls.csv, too
     table = table[(table["split_a"] == split) & (table["split_b"] == split)]
     return table[(table["pool_a"] == table["pool_b"]) & (table["pool_a"] == "none")]
 

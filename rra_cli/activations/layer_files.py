@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from rra_cli.activations import npy
+from rra_cli.activations.background import RowWriter
 from rra_cli.activations.naming import safe_name
 from rra_cli.activations.pooling import Pooling
 from rra_cli.activations.projection import Projection, Projector
 from rra_cli.core import files
+from rra_cli.core.at_once import at_once
 from rra_cli.core.reading import read_json
 from rra_cli.errors import UserError
 
@@ -59,9 +61,15 @@ class LayerFile:
 
 
 def write_rows(
-    layer: LayerFile, rows: torch.Tensor, start: int, n_samples: int, dtype: str, projector: Projector | None
+    layer: LayerFile,
+    rows: torch.Tensor,
+    start: int,
+    n_samples: int,
+    dtype: str,
+    projector: Projector | None,
+    writer: RowWriter,
 ) -> None:
-    """Writes `(rows, features)` of a batch that begins at sample `start`. Raises UserError as `stream` does."""
+    """Has `(rows, features)` of a batch that begins at sample `start` written. Raises UserError as `stream` does."""
     if layer.width is not None and rows.shape[1] != layer.width:
         raise UserError(
             f"layer {layer.request.layer!r} has {layer.width} features in one batch and {rows.shape[1]} in another",
@@ -86,8 +94,7 @@ def write_rows(
                 "use activations.dtype=float32",
             )
         rows = narrow
-    with files.explained(layer.path):
-        npy.write_rows(layer.path, start, rows.cpu().numpy())
+    writer.write(layer.path, start, rows)
 
 
 def nonfinite_rows(rows: torch.Tensor) -> int:
@@ -103,11 +110,14 @@ def nonfinite_rows(rows: torch.Tensor) -> int:
 def note_done(work: Path, spec: dict[str, Any], layers: Sequence[LayerFile], rows: int) -> None:
     """Flushes the data and then writes down what is done, so that what is written down is true after a power cut."""
     with files.explained(work):
-        for layer in layers:
-            files.sync(layer.path)
-            files.sync(layer.path.parent)
+        at_once(_flush, layers)
     files.boundary("capture: rows flushed")
     files.write_json(work / PROGRESS, {**spec, "rows": rows, "layers": [layer.entry() for layer in layers]})
+
+
+def _flush(layer: LayerFile) -> None:
+    files.sync(layer.path)
+    files.sync(layer.path.parent)
 
 
 def resume(work: Path, spec: dict[str, Any], layers: Sequence[LayerFile]) -> int:

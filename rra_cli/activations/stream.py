@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from rra_cli.activations.background import RowWriter
 from rra_cli.activations.hooks import Taps, undisturbed
 from rra_cli.activations.layer_files import LayerFile, Request, note_done, pass_spec, resume, write_rows
 from rra_cli.activations.layers import example_inputs
@@ -52,7 +53,8 @@ def stream(
     `(stop - start, ...)` on the device. work: a folder of this pass alone; each layer is written into a sub-folder of
     its own. dtype: float32 or float16 of what is written; pooling comes before, in the layer's own. projection: of the
     layers that have more features than it has dimensions. Memory: the forward pass of one batch, one layer of it with
-    its windows, and `memory` bytes of the projection's matrix (default: an eighth of what is free).
+    its windows, 64 MB of rows on their way to the disk (at least the last), and `memory` bytes of the projection's
+    matrix (default: an eighth of what is free).
 
     Killed and called again with the same `work` it goes on at the last batch noted on disk, at the same multiples of
     `batch_size`, so the bytes are those of an undisturbed pass; fewer requests than before go on, too (a part was
@@ -79,11 +81,11 @@ def stream(
         pooler = Pooler(values.detach())
         for layer in by_module[reference]:
             rows = pooler.at(layer.request.pooling).to(torch.float32)
-            write_rows(layer, rows, start, n_samples, dtype, projector)
+            write_rows(layer, rows, start, n_samples, dtype, projector, writer)
 
     noted_at, pause = time.monotonic(), NOTE_SECONDS
     progress(done, n_samples, "")
-    with undisturbed(module, device), Taps(module, list(by_module), receive) as taps:
+    with RowWriter() as writer, undisturbed(module, device), Taps(module, list(by_module), receive) as taps:
         for start in range(done, n_samples, batch_size):
             stop = min(start + batch_size, n_samples)
             inputs = batches(start, stop)
@@ -95,6 +97,7 @@ def stream(
             files.boundary("capture: batch written")
             if stop == n_samples or time.monotonic() - noted_at >= pause:
                 began = time.monotonic()
+                writer.flush()
                 note_done(work, spec, layers, stop)
                 noted_at = time.monotonic()
                 pause = max(NOTE_SECONDS, 10 * (noted_at - began) if noted_at - began > _MOMENT else 0.0)

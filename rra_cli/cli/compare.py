@@ -12,7 +12,7 @@ from rra_cli.errors import EXIT_OK, UserError
 if TYPE_CHECKING:
     import argparse
 
-    from rra_cli.report.compare_view import View
+    from rra_cli.report.compare.view import View
 
 HELP = """\
 rra compare: puts finished runs side by side: means over seeds, curves with bands, how far models agree.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("rra compare: folders of runs are expected", "rra compare outputs/DATE/TIME_NAME ...")
     from rra_cli.comparison.walk import Options, compare
     from rra_cli.console import show
-    from rra_cli.report.compare_rendering import REPORT, check_folder, write_comparison
+    from rra_cli.report.compare.rendering import REPORT, check_folder, write_comparison
     from rra_cli.reporters import make_reporter
 
     try:
@@ -134,7 +134,7 @@ def _show(view: View) -> None:
     """The last layer of every group on one screen, and what was refused."""
     from rra_cli.cli.compare_table import accuracies_table, group_table, pullback_table, refusals
     from rra_cli.console import show
-    from rra_cli.report.compare_accuracy_text import accuracy_remarks
+    from rra_cli.report.compare.accuracy_text import accuracy_remarks
 
     for table in (group_table(view), accuracies_table(view), pullback_table(view)):
         if table is not None:

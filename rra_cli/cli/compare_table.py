@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rra_cli.console import make_table
-from rra_cli.report.compare_accuracy_text import accuracy_table
-from rra_cli.report.compare_pullback_text import PULLBACK_HEADER, pullback_summary
-from rra_cli.report.compare_view import View
+from rra_cli.report.compare.accuracy_text import accuracy_table
+from rra_cli.report.compare.pullback_text import PULLBACK_HEADER, pullback_summary
+from rra_cli.report.compare.view import View
 from rra_cli.report.run import unaltered_images
 from rra_cli.report.style import number
 

@@ -19,7 +19,7 @@ SECTIONS = [
     ("pictures", "layers in two dimensions, as pictures.layers=[logits] (docs/lecture.md)"),
     ("compare", "approximate searches held against the exact one (docs/neighbors.md)"),
     ("transfer", "probes on other data sets (docs/probes.md)"),
-    ("metrics.intervals", "intervals of all metrics of neighbour graphs, =blocks (docs/metrics_reference.md)"),
+    ("metrics.intervals", "intervals of metrics and probes over sets of samples, =blocks (docs/metrics_reference.md)"),
     ("metrics.null_test", "p-values of unrelated data, =permutation (docs/metrics_reference.md)"),
 ]
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from rra_cli.cli.summary_pullback import pullback_summary
 from rra_cli.console import make_table, show, stdout
-from rra_cli.report.schema import WINDOWS, metric_columns
+from rra_cli.report.tables.schema import WINDOWS, metric_columns
 
 if TYPE_CHECKING:
     from rich.table import Table

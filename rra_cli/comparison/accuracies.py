@@ -16,7 +16,7 @@ from rra_cli.comparison.groups import Group
 from rra_cli.comparison.networks import share_networks
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.comparison.statistics import LEVEL, difference, summarise
-from rra_cli.report.compare_accuracy_text import CLEAN, GAP, KNN, TEST, TRAIN
+from rra_cli.report.compare.accuracy_text import CLEAN, GAP, KNN, TEST, TRAIN
 
 Row = dict[str, Any]
 METRICS = (TRAIN, CLEAN, TEST, GAP, KNN)

@@ -9,13 +9,12 @@ from typing import Any
 
 from rra_cli.comparison.correlate import Correlation, correlate
 from rra_cli.comparison.groups import Group
-from rra_cli.comparison.networks import alteration_of
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.comparison.statistics import LEVEL, NAN, summarise
 from rra_cli.errors import UserError, did_you_mean
-from rra_cli.report.run import Run
-from rra_cli.report.schema import TABLES, metric_columns
-from rra_cli.report.tables import Tables
+from rra_cli.report.run import Run, alteration_in
+from rra_cli.report.tables.reading import Tables
+from rra_cli.report.tables.schema import TABLES, metric_columns
 
 Row = dict[str, Any]
 # Of one measured layer; epoch and index follow from checkpoint and layer.
@@ -68,7 +67,7 @@ def default_pairs(runs: Sequence[FinishedRun]) -> list[tuple[str, str]]:
     """Every two metrics, and each metric with the network's accuracy on the test split."""
     metrics = list(dict.fromkeys(m for run in runs for m in metric_columns(tuple(map(str, run.layers.columns)))))
     accuracy = [column for column in ("test_accuracy",) if any(column in _training_columns(run) for run in runs)]
-    if any(alteration_of(run) for run in runs):
+    if any(alteration_in(run.config) for run in runs):
         accuracy = []  # it is that of the samples as they are, and the metrics are not
     return list(combinations([*metrics, *accuracy], 2))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.statistics import LEVEL, NAN, difference, summarise
-from rra_cli.report.compare_tables import column_name
+from rra_cli.report.compare.tables import column_name
 
 Row = dict[str, Any]
 # What tells one measured value of a run from another.

@@ -11,7 +11,7 @@ from rra_cli.comparison.groups import Group
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.comparison.statistics import LEVEL, difference, summarise
 from rra_cli.errors import UserError
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

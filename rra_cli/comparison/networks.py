@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import combinations, product
 
 from rra_cli.comparison.groups import Group, flatten
-from rra_cli.comparison.runs import FinishedRun
 from rra_cli.report.run import part_of
 
 # Of one network, and of several, one a seed.
@@ -16,12 +15,6 @@ _OF_SEEDS = {
     ALTERED: "the same networks on differently altered data, each seed with the others",
     MEASURED: "the same networks, measured in other ways, each seed with the others",
 }
-
-
-def alteration_of(run: FinishedRun) -> str:
-    """What all its measured samples were altered by; "" where they were not."""
-    name = str(part_of(run.config, "alter").get("name", ""))
-    return "" if name == "none" else name
 
 
 def share_networks(one: Group, other: Group) -> bool:

@@ -34,7 +34,7 @@ RATIO = "ratio"
 SEEDS = "seeds"
 ONE_RUN = "one run a group has no spread over seeds"
 _UNITS = {"line": "lines", "plane": "planes", "points": "samples"}
-Key = tuple[str, str, str]  # metric, checkpoint, layer
+Key = tuple[str, str]  # checkpoint, layer
 
 
 @dataclass
@@ -67,22 +67,23 @@ class Cell:
 
 def compare_pullback(groups: Sequence[Group], level: float = LEVEL) -> tuple[list[Row], list[Row], list[Row]]:
     """Rows of `pullback`, `pullback_differences` and `refused` of all pullback metrics of the groups."""
-    cells = {group.label: cells_of(group) for group in groups}
-    metrics = dict.fromkeys(metric for found in cells.values() for metric, _, _ in found)
+    by_metric = {group.label: cells_of(group) for group in groups}
+    metrics = dict.fromkeys(metric for found in by_metric.values() for metric in found)
     rows: list[Row] = []
     differences: list[Row] = []
     refused: list[Row] = []
     for metric in metrics:
+        cells = {label: found.get(metric, {}) for label, found in by_metric.items()}
         inputs = {group.label: inputs_of_runs(group, metric) for group in groups}
         sets = by_inputs(groups, inputs)
         refused += refusals(sets, inputs, metric)
         for number, together in enumerate(sets, 1):
             for group in together:
-                rows += _rows(group, cells[group.label], metric, number, level)
+                rows += _rows(group, cells[group.label], number, level)
                 own = {key: cell.directions for key, cell in cells[group.label].items() if len(cell.directions) > 1}
                 refused += _of_directions([group], metric, own, "pullback.csv")
             for one, other in combinations(together, 2):
-                differences += _differences(one, other, cells, metric, level)
+                differences += _differences(one, other, cells, level)
                 a, b = cells[one.label], cells[other.label]
                 both = {key: (a[key].directions, b[key].directions) for key in a if key in b}
                 unequal = {key: [*mine, *theirs] for key, (mine, theirs) in both.items() if mine != theirs}
@@ -92,36 +93,34 @@ def compare_pullback(groups: Sequence[Group], level: float = LEVEL) -> tuple[lis
 
 def _of_directions(groups: Sequence[Group], metric: str, directions: dict[Key, list[int]], table: str) -> list[Row]:
     """A row of `refused` where runs, or groups, have volumes over these different numbers of directions."""
-    layers = dict.fromkeys(layer for key, _, layer in directions if key == metric)
-    if not layers:
+    if not directions:
         return []
-    least = min(min(found) for (key, _, _), found in directions.items() if key == metric)
+    layers = dict.fromkeys(layer for _, layer in directions)
+    least = min(map(min, directions.values()))
     reason = f"volumes are over other numbers of directions in {', '.join(layers)} (reason in {table})"
     reason += f"; metrics.{metric}.top={least} makes them equal" if least else ""
     named = {f"group_{side}": group.label for side, group in zip("ab", groups, strict=False)}
     return [{"quantity": f"pullback metric {metric}", **named, "reason": reason}]
 
 
-def cells_of(group: Group) -> dict[Key, Cell]:
-    """All rows of a group's runs, in the order of their tables."""
+def cells_of(group: Group) -> dict[str, dict[Key, Cell]]:
+    """All rows of a group's runs by metric, in the order of their tables."""
     import pandas as pd
 
-    found: dict[Key, Cell] = {}
+    found: dict[str, dict[Key, Cell]] = {}
     for run in group.runs:
         if run.pullback is None:
             continue
         for record in run.pullback.to_dict("records"):
             row = {str(name): None if value is pd.NA else value for name, value in record.items()}
-            key = str(row["metric"]), str(row["checkpoint"]), str(row["layer"])
-            found.setdefault(key, Cell()).rows[run.seed] = row
+            key = str(row["checkpoint"]), str(row["layer"])
+            found.setdefault(str(row["metric"]), {}).setdefault(key, Cell()).rows[run.seed] = row
     return found
 
 
-def _rows(group: Group, cells: dict[Key, Cell], metric: str, inputs: int, level: float) -> Iterator[Row]:
+def _rows(group: Group, cells: dict[Key, Cell], inputs: int, level: float) -> Iterator[Row]:
     """A row a layer and quantity: mean, sd and interval."""
-    for key, cell in cells.items():
-        if key[0] != metric:
-            continue
+    for cell in cells.values():
         first = cell.first
         common = {"group": group.label, **columns_of(group), **_place(cell), "at": first["at"], "inputs": inputs}
         common |= {name: cell.whole(name) for name in ("n_inputs", "n_features", "directions", "n_units")}
@@ -173,13 +172,11 @@ def _reason(cell: Cell, quantity: str, n: int) -> str:
     return "; ".join(sorted(of_gain or told if quantity == "gain" else told - of_gain))
 
 
-def _differences(
-    one: Group, other: Group, cells: dict[str, dict[Key, Cell]], metric: str, level: float
-) -> Iterator[Row]:
+def _differences(one: Group, other: Group, cells: dict[str, dict[Key, Cell]], level: float) -> Iterator[Row]:
     """The first group minus the second, of every layer that both have by that name."""
     of_one, of_other = cells[one.label], cells[other.label]
     for key, cell in of_one.items():
-        if key[0] != metric or key not in of_other:
+        if key not in of_other:
             continue
         counterpart = of_other[key]
         directions = [each.directions for each in (cell, counterpart)]

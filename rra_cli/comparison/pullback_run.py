@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rra_cli.errors import UserError
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from rra_cli.core.reading import read_json, read_yaml
 from rra_cli.core.runfiles import MANIFEST, read_config
 from rra_cli.errors import UserError
 from rra_cli.report.load import read_training
-from rra_cli.report.schema import REQUIRED
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
+from rra_cli.report.tables.schema import REQUIRED
 
 if TYPE_CHECKING:
     import pandas as pd

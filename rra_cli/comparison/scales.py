@@ -13,12 +13,13 @@ from typing import Any
 
 from rra_cli.comparison.groups import Group
 from rra_cli.metrics.scales import curve_correlation
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
 
 Row = dict[str, Any]
 WINDOW, MAP = "window", "map"
 # A curve's place: metric, checkpoint, split, pool; a point's: layer and window (1: unpooled, 0: the whole map).
 Curve = tuple[str, str, str, str]
+_PLACE = ("metric", "checkpoint", "split", "pool")
 Point = tuple[str, int]
 
 
@@ -59,22 +60,37 @@ def scale_correlation_rows(groups: Sequence[Group]) -> Iterator[Row]:
     """Pearson's r of the curves along the layers of every two groups, window by window.
 
     over `window`: both at the same window. over `map`: b at the window, layer by layer, that leaves maps of the side
-    that a's window leaves; empty `scale_b` where that is not one window. Layers without maps are in both. A mean over
-    the windows, with an empty `scale_a`, follows.
+    that a's window leaves; empty `scale_b` where that is not one window. Layers without maps are in both. A mean, with
+    an empty `scale_a`, follows: over the windows at which all layers are compared in both ways, so that the two means
+    are of the same windows and layers; none where there are no such windows.
     """
     everything = [found for found in map(Curves, groups) if found.values]
     for one, other in combinations(everything, 2):
         for curve in one.values:
             if curve in other.values:
-                for over in (WINDOW, MAP):
-                    yield from _rows(one, other, curve, over)
+                yield from _rows(one, other, curve)
 
 
-def _rows(one: Curves, other: Curves, curve: Curve, over: str) -> Iterator[Row]:
-    place = dict(zip(("metric", "checkpoint", "split", "pool"), curve, strict=True))
+def _rows(one: Curves, other: Curves, curve: Curve) -> Iterator[Row]:
+    """Both ways, each followed by its mean."""
+    found = {over: list(_window_rows(one, other, curve, over)) for over in (WINDOW, MAP)}
+    # Over the few layers of a window that most maps have no partner at, a correlation is another quantity.
+    n = max((row["n_layers"] for rows in found.values() for row in rows), default=0)
+    whole = [
+        {row["scale_a"] for row in rows if row["n_layers"] == n and not math.isnan(row["r"])} for rows in found.values()
+    ]
+    for rows in found.values():
+        yield from rows
+        known = [row["r"] for row in rows if row["scale_a"] in whole[0] & whole[1]]
+        if known:
+            place = {name: rows[0][name] for name in ("group_a", "group_b", *_PLACE, "over")}
+            yield {**place, "n_layers": None, "r": math.fsum(known) / len(known), "n_curves": len(known)}
+
+
+def _window_rows(one: Curves, other: Curves, curve: Curve, over: str) -> Iterator[Row]:
+    place = dict(zip(_PLACE, curve, strict=True))
     common = {"group_a": one.label, "group_b": other.label, **place, "over": over}
     scales = sorted({scale for _, scale in one.values[curve]}, key=lambda scale: (scale == 0, scale))
-    found = []
     for scale in scales:
         points = list(_points(one, other, curve, scale, over))
         windows = {window for _, window in points if window is not None}
@@ -84,11 +100,7 @@ def _rows(one: Curves, other: Curves, curve: Curve, over: str) -> Iterator[Row]:
         r, n = curve_correlation(a, b)
         if n >= 3:
             shared = windows.pop() if len(windows) == 1 else None
-            found.append(r)
             yield {**common, "scale_a": scale, "scale_b": shared, "n_layers": n, "r": r}
-    known = [r for r in found if not math.isnan(r)]
-    if known:
-        yield {**common, "n_layers": None, "r": math.fsum(known) / len(known), "n_curves": len(known)}
 
 
 def _points(one: Curves, other: Curves, curve: Curve, scale: int, over: str) -> Iterator[tuple[Point, int | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rra_cli.comparison.groups import Grouping
-from rra_cli.report.compare_view import Swept
+from rra_cli.report.compare.view import Swept
 
 
 def swept_number(grouping: Grouping) -> Swept | None:

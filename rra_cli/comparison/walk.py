@@ -11,7 +11,7 @@ from rra_cli.comparison import accuracies, contrasts, correlation, curves, matri
 from rra_cli.comparison.find import find_runs
 from rra_cli.comparison.groups import Group, Grouping, group_runs
 from rra_cli.comparison.intra import intra_differences, read_intra, rows_of
-from rra_cli.comparison.networks import alteration_of, networks_by_seed, same_networks
+from rra_cli.comparison.networks import networks_by_seed, same_networks
 from rra_cli.comparison.paired import Refused, compare_models
 from rra_cli.comparison.pullback import compare_pullback
 from rra_cli.comparison.runs import FinishedRun, LeftOut, read_runs
@@ -21,10 +21,10 @@ from rra_cli.comparison.statistics import LEVEL, check_level
 from rra_cli.comparison.swept import swept_number
 from rra_cli.core.progress import Reporter
 from rra_cli.errors import UserError
-from rra_cli.report.compare_tables import TABLES, column_name, frame_of
-from rra_cli.report.compare_view import Band, View
+from rra_cli.report.compare.tables import TABLES, column_name, frame_of
+from rra_cli.report.compare.view import Band, View
 from rra_cli.report.glossary import Term, term
-from rra_cli.report.run import part_of
+from rra_cli.report.run import alteration_in, part_of
 
 Rows = list[dict[str, Any]]
 INTER_MODEL = "inter-model NNLS"
@@ -101,7 +101,7 @@ def compare(arguments: Sequence[Path], options: Options, reporter: Reporter) -> 
         band=options.band,
         level=options.level,
         asked=options.correlate,
-        altered=any(alteration_of(run) for group in grouping.groups for run in group.runs),
+        altered=any(alteration_in(run.config) for group in grouping.groups for run in group.runs),
         same=same_networks(grouping.groups),
         by_seed=networks_by_seed(grouping.groups),
         swept=swept_number(grouping),

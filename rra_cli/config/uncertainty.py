@@ -14,7 +14,8 @@ MOST_PERMUTATIONS = 100_000
 class UncertaintyConfig:
     """Keys of `metrics`.
 
-    intervals: none, or blocks (of disjoint blocks of the samples). interval_level: how often they hold. null_test:
+    intervals: none, or blocks (of metrics of neighbour graphs from disjoint blocks of the samples; of metrics of
+    activations and probes from what single samples add). interval_level: how often they hold. null_test:
     none, or permutation. permutations: how many of them; no p-value is below 1 / (permutations + 1).
     """
 

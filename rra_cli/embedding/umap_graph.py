@@ -39,7 +39,8 @@ def umap_plane(
     """The UMAP of all k neighbours of each sample, `(n, 2)` float64; the sample itself counts as one more, as there.
 
     start: `(n, 2)`, where the samples begin (the principal plane: Kobak, Linderman 2021, "Initialization is critical
-    for preserving global data structure"); its size does not matter. One thread and one seed: equal input gives equal
+    for preserving global data structure"); its size does not matter. Along an axis on which all begin at one place they
+    begin at random: umap-learn divides by the spread of each. One thread and one seed: equal input gives equal
     coordinates on one machine. Raises `UserError` where umap-learn is missing.
     """
     n = len(graph)
@@ -47,6 +48,8 @@ def umap_plane(
     distances = np.concatenate([np.zeros((n, 1)), graph.distances], axis=1).astype(np.float32)
     span = float(np.abs(start).max())
     start = (start / span if span > 0 else start).astype(np.float32)
+    flat = np.ptp(start, axis=0) == 0
+    start[:, flat] = np.random.RandomState(seed).uniform(-1.0, 1.0, (n, int(flat.sum())))
     made = library().UMAP(
         n_neighbors=graph.k + 1,
         n_components=2,

@@ -13,7 +13,7 @@ from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefi
 from rra_cli.metrics.graph_variants import Kind, nncs_of
 from rra_cli.metrics.metric import Input, LayerData, LayerMetric
 from rra_cli.neighbors.graph import InputError, NeighborGraph
-from rra_cli.neighbors.variants import Variant, check_variant
+from rra_cli.neighbors.variants import QUANTILE, Variant, check_variant
 
 DIRECTED = Kind("directed")
 
@@ -110,8 +110,9 @@ class NNCS(LayerMetric):
 
     class_balanced: every class counts the same, however many samples it has. graph: directed (the k nearest), mutual
     (each among the k nearest of the other), union (one of the two), radius (no farther than a common radius);
-    samples without neighbours are left out and counted. radius_quantile: of graph=radius, which quantile of the
-    distances to the k-th neighbour the radius is.
+    samples without neighbours are left out and counted. radius: of graph=radius, in the units of the layer's
+    distances; lists end at k within it, too. radius_quantile: without it, which quantile of the distances to the k-th
+    neighbour the radius is.
     """
 
     name: ClassVar[str] = "nncs"
@@ -123,13 +124,14 @@ class NNCS(LayerMetric):
 
     class_balanced: bool = identity(False)
     graph: Variant = identity("directed", before="directed")
-    radius_quantile: float = identity(0.5, before=0.5)
+    radius_quantile: float = identity(QUANTILE, before=0.5)
+    radius: float | None = identity(None, before=None)
 
     def __post_init__(self) -> None:
-        check_variant(self.graph, self.radius_quantile)
+        check_variant(self.graph, self.radius_quantile, self.radius)
 
     def measure(self, layer: LayerData) -> Estimate:
         if layer.labels is None:
             raise InputError("nncs needs labels, and the data has none", "leave metrics.nncs out")
-        kind = Kind(self.graph, self.radius_quantile)
+        kind = Kind(self.graph, self.radius_quantile, self.radius)
         return nncs(layer.neighbors, layer.labels, class_balanced=self.class_balanced, kind=kind)

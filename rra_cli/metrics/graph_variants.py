@@ -17,17 +17,22 @@ from numpy.typing import NDArray
 from rra_cli.metrics.estimate import Estimate, collapsed, standard_error, undefined
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.overlap import check_comparable
-from rra_cli.neighbors.variants import Lists, Variant, expected_iou, lists_of, shared
+from rra_cli.neighbors.variants import QUANTILE, Lists, Variant, expected_iou, lists_of, shared
 
 Ratio = Literal["iou", "dice"]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Which graph. radius_quantile: of variant radius, the quantile of the distances to the k-th neighbour."""
+    """Which graph. Of variant radius, radius: itself; radius_quantile: that of the distances to the k-th neighbour."""
 
     variant: Variant
-    radius_quantile: float = 0.5
+    radius_quantile: float = QUANTILE
+    radius: float | None = None
+
+    def lists(self, graph: NeighborGraph) -> Lists:
+        """The graph's lists of that variant."""
+        return lists_of(graph, self.variant, self.radius_quantile, self.radius)
 
 
 def told_of(lists: Lists) -> dict[str, NDArray[Any]]:
@@ -56,7 +61,7 @@ def nncs_of(
     for lists of any length that know nothing of the labels. details: as `nncs`, without the table of neighbours, NaN
     for a class none of whose samples has neighbours; and `told_of`.
     """
-    lists = lists_of(graph, kind.variant, kind.radius_quantile)
+    lists = kind.lists(graph)
     degrees, details = lists.degrees, told_of(lists)
     reason = collapsed(graph) or _none(degrees > 0, kind)
     if reason:
@@ -94,7 +99,7 @@ def pairs_of(
     Raises `InputError` for graphs that cannot be compared.
     """
     check_comparable(graphs)
-    lists = [lists_of(graph, kind.variant, kind.radius_quantile) for graph in graphs]
+    lists = [kind.lists(graph) for graph in graphs]
     reasons = [collapsed(graph) for graph in graphs]
     found: dict[tuple[int, int], Estimate] = {}
     for a, b in product(range(len(graphs)), repeat=2):

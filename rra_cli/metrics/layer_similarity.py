@@ -16,7 +16,7 @@ from rra_cli.metrics.graph_variants import Kind, pairs_of
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import NeighborGraph
 from rra_cli.neighbors.overlap import all_pairs, check_comparable, overlap_parts
-from rra_cli.neighbors.variants import Variant, check_variant
+from rra_cli.neighbors.variants import QUANTILE, Variant, check_variant
 
 
 def iou_table(k: int) -> NDArray[np.float64]:
@@ -95,7 +95,8 @@ class NNLS(LayerPairMetric):
 
     graph: directed (the k nearest), mutual (each among the k nearest of the other), union (one of the two), radius (no
     farther than a radius common to the layer's samples); samples without neighbours in both layers are left out and
-    counted. radius_quantile: of graph=radius, which quantile of the distances to the k-th neighbour the radius is.
+    counted. radius: of graph=radius, in the units of the layer's distances; lists end at k within it, too.
+    radius_quantile: without it, which quantile of the distances to the k-th neighbour the radius is.
     """
 
     name: ClassVar[str] = "nnls"
@@ -105,12 +106,15 @@ class NNLS(LayerPairMetric):
     higher_is: ClassVar[str] = "the two layers agree more on which samples are neighbours"
 
     graph: Variant = identity("directed", before="directed")
-    radius_quantile: float = identity(0.5, before=0.5)
+    radius_quantile: float = identity(QUANTILE, before=0.5)
+    radius: float | None = identity(None, before=None)
 
     def __post_init__(self) -> None:
-        check_variant(self.graph, self.radius_quantile)
+        check_variant(self.graph, self.radius_quantile, self.radius)
 
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
         if self.graph != "directed":
-            return pairs_of([layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile), "iou")
+            return pairs_of(
+                [layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile, self.radius), "iou"
+            )
         return nnls_pairs([layer.neighbors for layer in layers])

@@ -16,7 +16,7 @@ from rra_cli.metrics.graph_variants import Kind, pairs_of
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.neighbors.graph import InputError, NeighborGraph
 from rra_cli.neighbors.overlap import all_pairs, check_comparable, overlap_parts
-from rra_cli.neighbors.variants import Variant, check_variant
+from rra_cli.neighbors.variants import QUANTILE, Variant, check_variant
 
 Weights = Literal["top", "average", "rank_biased"]
 
@@ -106,8 +106,8 @@ class NeighborhoodOverlap(LayerPairMetric):
     rank_biased, how much each further rank still counts. graph: directed (the k nearest), or with weights=top mutual
     (each among the k nearest of the other), union (one of the two), radius (no farther than a radius common to the
     layer's samples): twice the shared neighbours over all of both, and samples without neighbours in both layers are
-    left out and counted. radius_quantile: of graph=radius, which quantile of the distances to the k-th neighbour the
-    radius is.
+    left out and counted. radius: of graph=radius, in the units of the layer's distances; lists end at k within it, too.
+    radius_quantile: without it, which quantile of the distances to the k-th neighbour the radius is.
     """
 
     name: ClassVar[str] = "overlap"
@@ -119,11 +119,12 @@ class NeighborhoodOverlap(LayerPairMetric):
     weights: Weights = identity("top")
     p: float = identity(0.9)
     graph: Variant = identity("directed", before="directed")
-    radius_quantile: float = identity(0.5, before=0.5)
+    radius_quantile: float = identity(QUANTILE, before=0.5)
+    radius: float | None = identity(None, before=None)
 
     def __post_init__(self) -> None:
         _check(self.weights, self.p)
-        check_variant(self.graph, self.radius_quantile)
+        check_variant(self.graph, self.radius_quantile, self.radius)
         if self.graph != "directed" and self.weights != "top":
             raise ValueError(
                 f"weights is {self.weights!r}, which needs lists of one length; graph={self.graph} has weights=top only"
@@ -131,5 +132,7 @@ class NeighborhoodOverlap(LayerPairMetric):
 
     def measure(self, layers: Sequence[LayerData]) -> dict[tuple[int, int], Estimate]:
         if self.graph != "directed":
-            return pairs_of([layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile), "dice")
+            return pairs_of(
+                [layer.neighbors for layer in layers], Kind(self.graph, self.radius_quantile, self.radius), "dice"
+            )
         return overlap_pairs([layer.neighbors for layer in layers], weights=self.weights, p=self.p)

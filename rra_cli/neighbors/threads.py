@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
 
 _PIECES = 8  # per thread: rows differ in what they cost
 
@@ -17,10 +17,18 @@ def thread_count() -> int:
     return int(torch.get_num_threads())
 
 
-@lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay: starting some for every tile would cost more than reading it. A fork gets its own."""
-    return ThreadPoolExecutor(threads)
+_held = threading.local()
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting some for every tile would cost more than reading it. They end with the thread that
+    they work for; a fork gets its own.
+    """
+    owner = threads, os.getpid()
+    if getattr(_held, "owner", None) != owner:
+        _held.owner, _held.pool = owner, ThreadPoolExecutor(threads)
+    pool: ThreadPoolExecutor = _held.pool
+    return pool
 
 
 def over_rows(work: Callable[[int, int], None], n: int, *, align: int = 1, pieces: int = _PIECES) -> None:
@@ -34,7 +42,7 @@ def over_rows(work: Callable[[int, int], None], n: int, *, align: int = 1, piece
         if n:
             work(0, n)
         return
-    tasks = [_pool(threads, os.getpid()).submit(work, at, min(n, at + step)) for at in range(0, n, step)]
+    tasks = [_pool(threads).submit(work, at, min(n, at + step)) for at in range(0, n, step)]
     try:
         for task in tasks:
             task.result()

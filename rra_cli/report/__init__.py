@@ -1,7 +1,8 @@
 """Tables, plots and the report of a run folder.
 
-`render` draws everything anew from the tables alone. `schema` says what tables hold; `writing` and `per_sample` write
-them, `tables` reads them.
+`render` draws everything anew from the tables alone. What tables hold, writing and reading them: `tables`. Plots by
+subject: `details`, `pullback`, `samples`, `scales`; those that every run has, and what all of them share, stand here.
+`compare` draws finished runs side by side.
 """
 
 from __future__ import annotations

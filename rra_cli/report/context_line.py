@@ -21,12 +21,14 @@ _ROOM = 72.0 * WIDTH - 10.0
 ROW_INCHES = 0.1
 
 
-def context(run: Run, metrics: Sequence[str], shown: Sequence[Checkpoint]) -> str:
+def context(run: Run, metrics: Sequence[str], shown: Sequence[Checkpoint], splits: Sequence[str] | None = None) -> str:
     """Split, N, k and checkpoint of these metrics, as `test: N = 5,000, k = 50; last (epoch 12)`.
 
-    k is left out where it is not read (TwoNN reads two neighbours), the checkpoint where several are shown.
+    k is left out where it is not read (TwoNN reads two neighbours), the checkpoint where several are shown. splits:
+    those shown, None for all.
     """
-    parts = [f"{', '.join(splits)}: {size}" for size, splits in _sizes(run, metrics).items()]
+    sizes = _sizes(run, metrics, run.splits if splits is None else splits)
+    parts = [f"{', '.join(found)}: {size}" for size, found in sizes.items()]
     checkpoints = [checkpoint for checkpoint in shown if checkpoint.epoch is not None]
     if len(checkpoints) == 1:
         parts.append(checkpoints[0].title)
@@ -54,10 +56,10 @@ def context_legend(made: Figure, handles: Sequence[Line2D], columns: int, text: 
     return ROW_INCHES * (1 + text.count("\n"))
 
 
-def _sizes(run: Run, metrics: Sequence[str]) -> dict[str, list[str]]:
+def _sizes(run: Run, metrics: Sequence[str], splits: Sequence[str]) -> dict[str, list[str]]:
     """`N = 5,000, k = 50` -> the splits that were measured so."""
     found: dict[str, list[str]] = {}
-    for split in run.splits:
+    for split in splits:
         rows = [frame for metric in metrics for frame in _rows(run, metric, split)]
         if not rows:
             continue

@@ -8,9 +8,9 @@ import numpy as np
 
 from rra_cli.report.layer_axis import layer_ticks, names_inches
 from rra_cli.report.run import Run, part_of
-from rra_cli.report.schema import EXACT
 from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
+from rra_cli.report.tables.schema import EXACT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -126,27 +126,35 @@ def draw_map(axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float
 def annotate(
     axes: Axes, matrix: NDArray[np.float64], *, low: float, high: float, shades: NDArray[np.float64] | None = None
 ) -> None:
-    """Writes the values into their cells, without a leading zero, dark on light and light on dark.
+    """Writes the values into their cells, all in one size, dark on light and light on dark.
 
     shades: what the cells are coloured by, between low and high; None: the values.
     """
+    known = np.isfinite(matrix)
+    words = dict(zip(zip(*np.nonzero(known), strict=True), cell_texts(matrix[known]), strict=True))
     size = 5.2 if matrix.shape[1] > 11 else 6.0
+    size *= 1.0 if max(map(len, words.values()), default=0) < 4 else 0.8
     coloured_by = matrix if shades is None else shades
-    for (row, column), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            dark = (coloured_by[row, column] - low) / ((high - low) or 1.0) < 0.5
-            words = cell_text(value)
-            fits = size if len(words) < 4 else 0.8 * size
-            text = axes.text(column, row, words, ha="center", va="center", fontsize=fits)
-            text.set_color("white" if dark else "black")
-            text.set_in_layout(False)  # it lies within its cell, so the layout need not measure it
+    for (row, column), word in words.items():
+        dark = (coloured_by[row, column] - low) / ((high - low) or 1.0) < 0.5
+        text = axes.text(column, row, word, ha="center", va="center", fontsize=size)
+        text.set_color("white" if dark else "black")
+        text.set_in_layout(False)  # it lies within its cell, so the layout need not measure it
 
 
-def cell_text(value: float) -> str:
-    """Two digits of a fraction (.44, 1; .005 where they were none), three of a larger number."""
-    if abs(value) >= 1.5:
-        return f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
-    if 0.0005 <= abs(value) < 0.005:
-        return f"{value:.3f}".replace("0.", ".", 1)  # two digits would say 0
-    text = f"{value:.2f}"
-    return "1" if text == "1.00" else "0" if text in ("0.00", "-0.00") else text.replace("0.", ".", 1)
+def cell_texts(values: NDArray[np.float64]) -> list[str]:
+    """The values of one map, `(n,)`, all with equally many decimals: three digits of the largest, two of fractions.
+
+    Fractions stand without their zero (.44; .044 where none reaches .1), and 1 and an exact 0 without decimals.
+    """
+    most = float(np.abs(values).max(initial=0.0))
+    if most >= 1.5:
+        decimals = 2 if most < 9.995 else 1 if most < 99.95 else 0
+        return [f"{value:.{decimals}f}" for value in values]
+    decimals = 2 if most >= 0.1 else 3
+    one = f"{1:.{decimals}f}"
+    texts = [f"{value:.{decimals}f}" if value else "0" for value in values]
+    return [
+        "1" if text == one else text.replace("0.", ".", 1) if abs(value) < 1 else text
+        for text, value in zip(texts, values, strict=True)
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 from rra_cli.report.figures import Rendered, figures, folded
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.page import file_list, page
-from rra_cli.report.pullback_terms import pullback_terms
+from rra_cli.report.pullback.terms import pullback_terms
 from rra_cli.report.run import Run, part_of, unaltered_images
 from rra_cli.report.tables_html import best_scales_html, layers_html, transfer_html
 

@@ -1,8 +1,9 @@
-"""The axis along a network: layer names that never overlap, and the boundaries of its stages."""
+"""The axis along a network: layer names that never overlap, the boundaries of its stages, layers that are looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rra_cli.report.style import shorten, text_points
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _POINTS_PER_INCH = 72.0
 LONGEST_NAME = 18
+MOST_LAYERS = 6
 
 
 def layer_ticks(axes: Axes, layers: Sequence[str], *, axis: str = "x", inches: float = 2.7, size: float = 6.5) -> None:
@@ -88,3 +90,16 @@ def stage_lines(axes: Axes, stages: Sequence[str], *, width: float = 0.6) -> Non
 def plain(text: str) -> str:
     """Text that matplotlib shows as it is: a layer may have a dollar in its name, which would start a formula."""
     return "".join(character if character.isprintable() else "?" for character in text).replace("$", r"\$")
+
+
+def chosen_layers(n_layers: int, peak: int | None, most: int = MOST_LAYERS) -> list[int]:
+    """Positions of the layers that are looked at: first, last, the peak and others evenly in between."""
+    if n_layers <= most:
+        return list(range(n_layers))
+    chosen = {0, n_layers - 1} | (set() if peak is None else {peak})
+    while len(chosen) < most:
+        # The middle of the widest gap, so that what is shown covers the network evenly.
+        order = sorted(chosen)
+        first, last = max(pairwise(order), key=lambda gap: gap[1] - gap[0])
+        chosen.add((first + last) // 2)
+    return sorted(chosen)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rra_cli.core.reading import MOST_JSON, read_bytes, read_json, read_yaml
 from rra_cli.errors import UserError
 from rra_cli.report.run import Run
-from rra_cli.report.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
-from rra_cli.report.tables import apart, read_tables
+from rra_cli.report.tables.reading import apart, read_tables
+from rra_cli.report.tables.schema import SEARCH_TIMES, SEARCH_TIMES_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,7 @@ from itertools import product
 
 from rra_cli.report.milestones import (
     FEWEST,
+    consecutive_figure,
     milestone_figure,
     nnls_sheet,
     to_last_figure,
@@ -36,6 +37,12 @@ _TO_ITSELF = (
     ),
 )
 
+# Of every layer with the one before it: part of the file's name, of the title, caption, whether a is the later layer.
+_CONSECUTIVE = (
+    ("milestones", "from layer to layer", "Each layer (b) with the one before it (a), by epoch.", False),
+    ("milestones_back", "from layer to layer before", "Each layer (a) with the one before it (b), by epoch.", True),
+)
+
 
 def milestone_plots(run: Run) -> Iterator[Plot]:
     """Every such plot that the run's tables have data for; none where fewer checkpoints were measured."""
@@ -53,6 +60,17 @@ def milestone_plots(run: Run) -> Iterator[Plot]:
             variant in run.plain_variants,
         )
     similarities = run.similarities.items()
+    for (metric, term), (variant, slug, pooled), (name, what, caption, backwards) in product(
+        similarities, scales, _CONSECUTIVE
+    ):
+        yield Plot(
+            file_name(metric, name, slug),
+            f"{term.short} {what} while training{pooled}",
+            f"{caption} {term.reading} Maps: layers by epoch (epoch 0 is the random initialisation); curves: chosen "
+            "layers over the epochs. Hatched: nothing before it.",
+            partial(consecutive_figure, run, metric, variant, backwards=backwards),
+            variant in run.plain_variants,
+        )
     for (metric, term), (variant, slug, pooled), (name, when, caption, draw) in product(
         similarities, scales, _TO_ITSELF
     ):

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
 from rra_cli.report.heatmaps import colour_bar, draw_map, limits, nnls_matrix
-from rra_cli.report.layer_axis import layer_ticks, plain
+from rra_cli.report.layer_axis import chosen_layers, layer_ticks, plain
+from rra_cli.report.pair_curves import matrix_of, relations
 from rra_cli.report.run import Run
 from rra_cli.report.series import Checkpoint, Variant
 from rra_cli.report.style import figure, legend_line, line_style, shorten
-from rra_cli.report.twonn_fit import chosen_layers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +77,28 @@ def to_last_matrix(run: Run, metric: str, split: str, variant: Variant) -> NDArr
     return np.array([[found.get(place, np.nan) for place in row] for row in order], np.float64)
 
 
+def consecutive_matrix(
+    run: Run, metric: str, split: str, variant: Variant, *, backwards: bool = False
+) -> NDArray[np.float64] | None:
+    """Every layer with the one before it at each checkpoint, `(n_layers, n_checkpoints)`; NaN for the first layer.
+
+    metric: `nnls` or a metric of pairs.csv. backwards: row the layer, column the one before it, instead of the other
+    way; None where that is the same. None with fewer than three checkpoints, or where none was measured.
+    """
+    checkpoints = trained_checkpoints(run)
+    matrices = [matrix_of(run, metric, checkpoint, split, variant) for checkpoint in checkpoints]
+    if len(checkpoints) < FEWEST or all(matrix is None for matrix in matrices):
+        return None
+    missing = np.full((len(run.layers),) * 2, np.nan)
+    there, back = (
+        np.stack([relations(missing if m is None else m, directed=True)[name] for m in matrices], axis=1)
+        for name in ("from the layer before", "to the layer before")
+    )
+    if backwards and np.allclose(there, back, equal_nan=True):
+        return None
+    return back if backwards else there
+
+
 def _across(run: Run, metric: str, split: str, variant: Variant, later: Checkpoint) -> tuple[Any, str] | None:
     """The rows of every layer with itself at a later checkpoint, and the column of the values; None without a table."""
     frame, column = _pairs(run, metric)
@@ -118,6 +140,12 @@ def to_next_figure(run: Run, metric: str, variant: Variant) -> Figure | None:
     return over_epochs(run, maps, replace(term, short=f"{term.short} to previous"))
 
 
+def consecutive_figure(run: Run, metric: str, variant: Variant, *, backwards: bool = False) -> Figure | None:
+    """The same of every layer with the one before it, at each checkpoint."""
+    maps = {split: consecutive_matrix(run, metric, split, variant, backwards=backwards) for split in run.splits}
+    return over_epochs(run, maps, run.similarities[metric], seen=_span(maps.values()))
+
+
 def _span(maps: Iterable[NDArray[np.float64] | None]) -> tuple[float, float] | None:
     """From the smallest value to the largest; None where there are no two."""
     values = np.concatenate([np.empty(0), *(matrix.ravel() for matrix in maps if matrix is not None)])
@@ -156,7 +184,8 @@ def over_epochs(
     first = next(iter(shown.values()))
     peak = int(np.nanargmax(np.where(np.isnan(first[:, -1]), -np.inf, first[:, -1])))
     handles = []
-    for number, at in enumerate(chosen_layers(len(run.layers), peak, most=5)):
+    chosen = [at for at in chosen_layers(len(run.layers), peak, most=5) if _known(shown.values(), at)]
+    for number, at in enumerate(chosen):
         for split_number, matrix in enumerate(shown.values()):
             style = line_style(number, split_number, False)
             axes.plot(epochs, matrix[at], **style.keywords(), gid="series")
@@ -173,6 +202,11 @@ def over_epochs(
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     made.legend(handles=handles, loc="outside lower center", ncols=3, borderaxespad=0.1)
     return made
+
+
+def _known(maps: Iterable[NDArray[np.float64]], at: int) -> bool:
+    """Whether that layer has a value at any epoch; the first has none with the one before it."""
+    return any(bool(np.isfinite(matrix[at]).any()) for matrix in maps)
 
 
 def nnls_sheet(run: Run, split: str, variant: Variant) -> Figure | None:

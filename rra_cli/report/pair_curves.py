@@ -1,4 +1,4 @@
-"""Similarity of layers along the network: each to the one before it, and to the last."""
+"""Similarity of layers along the network: each to the one before it and to the last, and all metrics in one plot."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from rra_cli.report.context_line import context, context_legend
 from rra_cli.report.curves import NORMAL_95
 from rra_cli.report.glossary import LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_matrix, pair_matrix
-from rra_cli.report.layer_axis import layer_ticks, names_inches, stage_bands
+from rra_cli.report.layer_axis import layer_ticks, names_inches, plain, stage_bands
 from rra_cli.report.run import Run
 from rra_cli.report.series import Checkpoint, Variant
-from rra_cli.report.style import figure, legend_line, line_style
+from rra_cli.report.style import figure, legend_line, line_style, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMBALANCE = "information_imbalance"
+# The components whose metrics are similarities between 0 and 1.
+BETWEEN_0_AND_1 = frozenset({LAYER_SIMILARITY.component, "overlap", "cka", "cca", "svcca"})
 _DOTTED: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (1, 1)), "zorder": 1}
 
 Relations = dict[str, NDArray[np.float64]]
@@ -106,6 +108,63 @@ def pair_curve(run: Run, metric: str, checkpoint: Checkpoint, variant: Variant) 
     row = context_legend(made, handles, columns, context(run, (metric,), (checkpoint,)))
     made.set_figheight(1.8 + names_inches(run.layers) + row + 0.145 * -(-len(handles) // columns))
     return made
+
+
+def similarity_metrics(run: Run) -> tuple[str, ...]:
+    """The metrics of pairs of layers that lie between 0 and 1 and are 1 for equal layers: they share an axis."""
+    terms = run.similarities.items()
+    return tuple(metric for metric, term in terms if term.high == 1.0 and term.component in BETWEEN_0_AND_1)
+
+
+def similarities_figure(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> Figure | None:
+    """Each layer with the one before it by all of `similarity_metrics`, a line each; None for fewer than two of them.
+
+    Shaded: intervals, or ±1.96 standard errors where known; dotted: chance levels, in the colour of the metric.
+    """
+    here = (checkpoint, split, variant)
+    found = [m for m in similarity_metrics(run) if np.isfinite(before_of(run, m, *here)).any()]
+    if len(found) < 2 or len(run.layers) < 3:
+        return None
+    made, (axes,) = figure(1.0)
+    handles, least, chance_drawn, at = [], 0.0, False, np.arange(len(run.layers))
+    for number, metric in enumerate(found):
+        style = line_style(number, 0, False)
+        values, chance, error = (before_of(run, metric, *here, column) for column in (None, "chance", "std_error"))
+        low, high = values - NORMAL_95 * error, values + NORMAL_95 * error
+        if run.has_intervals(metric):
+            low, high = (before_of(run, metric, *here, column) for column in ("low", "high"))
+        axes.plot(at, values, **style.keywords(), zorder=3, gid="series")
+        if np.isfinite(low).any():
+            axes.fill_between(at, low, high, color=style.colour, alpha=0.22, linewidth=0)
+        if np.isfinite(chance).any():
+            axes.plot(at, chance, color=style.colour, **_DOTTED, gid="chance")
+            chance_drawn = True
+        handles.append(legend_line(plain(shorten(run.similarities[metric].short, 24)), **style.keywords()))
+        shown = values[np.isfinite(values)]  # an unbiased CKA may lie below 0
+        least = min([least, *shown.tolist()])
+    if chance_drawn:
+        handles.append(legend_line("chance level", color="0.45", **_DOTTED))
+    axes.set_ylabel("similarity to the layer before")
+    axes.set_xlim(-0.5, len(run.layers) - 0.5)
+    axes.set_ylim(1.05 * least, 1.02)
+    axes.grid(axis="y", color="0.88", linewidth=0.5)
+    stage_bands(axes, run.stages)
+    layer_ticks(axes, run.layers)
+    row = context_legend(made, handles, 3, context(run, tuple(found), (checkpoint,), (split,)))
+    made.set_figheight(2.1 + names_inches(run.layers) + row + 0.145 * -(-len(handles) // 3))
+    return made
+
+
+def before_of(
+    run: Run, metric: str, checkpoint: Checkpoint, split: str, variant: Variant, column: str | None = None
+) -> NDArray[np.float64]:
+    """A column of the metric's pairs of each layer with the one before it (a), `(layers,)`, NaN where there is none.
+
+    column: as `matrix_of` takes it.
+    """
+    matrix = matrix_of(run, metric, checkpoint, split, variant, column)
+    missing = np.full(len(run.layers), np.nan)
+    return missing if matrix is None else np.concatenate([missing[:1], np.diag(matrix, 1)])
 
 
 def matrix_of(

@@ -59,7 +59,7 @@ def picture_plots(run: Run) -> Iterator[Plot]:
             yield Plot(
                 file_name("picture", method, *parts(*here)),
                 f"{name} of layers{where(*here)}",
-                f"{_OF_METHOD.get(method, '')} {_READING}".strip(),
+                " ".join(filter(None, (_OF_METHOD.get(method, ""), _READING, _not_drawn(*here, method)))),
                 partial(picture_figure, *here, method),
                 main,
             )
@@ -108,6 +108,18 @@ def picture_figure(
     return made
 
 
+def _not_drawn(run: Run, checkpoint: Checkpoint, split: str, variant: Variant, method: str) -> str:
+    """Which layers have no picture, and why; "" where all have one."""
+    pictures, qualities = run.tables.pictures, run.tables.picture_quality
+    if pictures is None or qualities is None:
+        return ""
+    rows, told = (
+        run.rows(frame[frame["method"] == method], checkpoint, split, variant) for frame in (pictures, qualities)
+    )
+    missing = told[~told["layer"].isin(rows["layer"])]
+    return " ".join(f"No picture of {row.layer}: {row.reason}." for row in missing.itertuples(index=False))
+
+
 def _classes(rows: pd.DataFrame) -> list[Any]:
     """All classes of the picture, in order; none where samples have none."""
     found = [each for each in rows["class"].unique() if each == each and each not in ("", None)]
@@ -154,6 +166,8 @@ def _titled(
     axes: Axes, run: Run, layer: str, checkpoint: Checkpoint, split: str, variant: Variant, method: str
 ) -> None:
     """Layer and quality; equal scales of both axes, which have no unit."""
+    import pandas as pd
+
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -168,9 +182,11 @@ def _titled(
         if len(rows):
             first = rows.iloc[0]
             told = f"T {_short(first['trustworthiness'])}, kept {_short(first['preservation'])}"
-            if first["left_out"] == first["left_out"] and first["left_out"]:
+            if pd.notna(first["left_out"]) and first["left_out"]:
                 total = int(first["n_samples"])
-                told += f"\n{total - int(first['left_out'])} of {total}, {int(first['components'])} parts"
+                told += f"\n{total - int(first['left_out'])} of {total}"
+                if pd.notna(first["components"]):  # of ISOMAP alone
+                    told += f", {int(first['components'])} parts"
     axes.set_title(f"{plain(shorten(layer, 20))}\n{told}", fontsize=5.6, pad=2)
 
 

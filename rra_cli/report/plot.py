@@ -69,4 +69,4 @@ def band(run: Run, metrics: Sequence[str]) -> str:
 def interval_kind(run: Run) -> str:
     """What the run's intervals are."""
     level = part_of(run.config, "metrics").get("interval_level", 0.95)
-    return f"{100 * level:g} % intervals over sets of such samples, from disjoint blocks of them"
+    return f"{100 * level:g} % intervals over sets of such samples"

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
+from typing import Any
 
+from rra_cli.report.bases_text import bases_text
 from rra_cli.report.curves import curve
-from rra_cli.report.detail_plots import class_plots, detail_plots, distribution_plots
+from rra_cli.report.details.plots import class_plots, detail_plots, distribution_plots
 from rra_cli.report.engines import error_figure, recall_figure, time_figure
 from rra_cli.report.glossary import BESIDE_ACCURACY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
 from rra_cli.report.invariance_plots import invariance_plots
 from rra_cli.report.milestone_plots import milestone_plots
+from rra_cli.report.pair_curves import pair_curve, similarities_figure, similarity_metrics
 from rra_cli.report.picture_plots import picture_plots
 from rra_cli.report.plot import Plot, band, of_some_samples, parts, where
-from rra_cli.report.pullback_plots import pullback_plots
+from rra_cli.report.pullback.plots import pullback_plots
 from rra_cli.report.run import FEW_CHECKPOINTS, Run
-from rra_cli.report.sample_plots import sample_plots
-from rra_cli.report.scale_plots import scale_plots
+from rra_cli.report.samples.plots import sample_plots
+from rra_cli.report.scales.plots import scale_plots
 from rra_cli.report.style import file_name
 from rra_cli.report.training_curves import training_figure
 from rra_cli.report.transfer import transfer_figure
 
+_SHADED = "Shaded stripes: stages of the network."
 _STRIPES = "Shaded stripes: stages of the network; × on the axis: no value."
 _STAGES = "Black lines: boundaries between stages; hatched: no value."
 
@@ -34,6 +38,7 @@ def plots(run: Run) -> Iterator[Plot]:
     yield from scale_plots(run)
     yield from sample_plots(run)
     yield from _maps(run)
+    yield from _pair_curves(run)
     yield from detail_plots(run)
     yield from invariance_plots(run)
     yield from picture_plots(run)
@@ -126,12 +131,40 @@ def _maps(run: Run) -> Iterator[Plot]:
                     yield Plot(
                         file_name(name, *parts(*here)),
                         f"{title}{where(*here)}",
-                        " ".join(
-                            filter(None, (term.reading, of_some_samples(run, name.removeprefix("pairs_")), _STAGES))
-                        ),
+                        " ".join(filter(None, (term.reading, *_of_map(run, name.removeprefix("pairs_"), *here[1:])))),
                         partial(nnls_map, run, matrix, term),
                         checkpoint == run.main_checkpoint and variant in run.plain_variants,
                     )
+
+
+def _of_map(run: Run, metric: str, *here: Any) -> tuple[str, ...]:
+    """What the caption of a map adds to the reading of its metric."""
+    return of_some_samples(run, metric), bases_text(run, metric, *here), _STAGES
+
+
+def _pair_curves(run: Run) -> Iterator[Plot]:
+    checkpoint = run.main_checkpoint
+    compared = similarity_metrics(run)
+    for split, variant in product(run.splits if len(compared) > 1 else (), run.plain_variants):
+        here = (checkpoint, split, variant)
+        yield Plot(
+            file_name("similarities_along", *parts(run, *here)),
+            f"Similarities along the layers{where(run, *here)}",
+            "Each layer with the one before it by several metrics, 1 for equal layers. NNLS and overlap compare "
+            "neighbourhoods; CKA, CCA and SVCCA how the samples lie as a whole. Dotted, in the same colour: the "
+            f"metric's own chance level, which differs between them. {band(run, compared)} {_SHADED}",
+            partial(similarities_figure, run, *here),
+        )
+    for metric, term in run.similarities.items():
+        for variant in run.plain_variants:
+            yield Plot(
+                file_name(metric, "along", variant.slug),
+                f"{term.short} from layer to layer{f', {variant.title}' if len(run.variants) > 1 else ''}",
+                "Each layer with the one before it (a dip: the network rearranges the samples there) and with the last "
+                "(how much of the end is there already). Dotted: chance level. "
+                + " ".join(filter(None, (of_some_samples(run, metric), band(run, (metric,)), _SHADED))),
+                partial(pair_curve, run, metric, checkpoint, variant),
+            )
 
 
 def _transfer(run: Run) -> Iterator[Plot]:

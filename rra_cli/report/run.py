@@ -11,7 +11,7 @@ import numpy as np
 
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term, term
 from rra_cli.report.series import Checkpoint, Series, Variant
-from rra_cli.report.tables import Tables
+from rra_cli.report.tables.reading import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,8 +167,7 @@ class Run:
     @property
     def alteration(self) -> str:
         """What all measured samples were altered by (`alter`); "" where they were not."""
-        name = str(part_of(self.config, "alter").get("name", ""))
-        return "" if name == "none" else name
+        return alteration_in(self.config)
 
     def accuracy(self, split: str, checkpoint: Checkpoint) -> float:
         """Classification accuracy on the split, which training never alters, at the checkpoint's epoch; NaN where none
@@ -185,6 +184,12 @@ class Run:
 def part_of(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A mapping within the configuration; empty where there is none."""
     return config[key] if key in config and isinstance(config[key], Mapping) else {}
+
+
+def alteration_in(config: Mapping[str, Any]) -> str:
+    """What all measured samples of a run with that configuration were altered by; "" where they were not."""
+    name = str(part_of(config, "alter").get("name", ""))
+    return "" if name == "none" else name
 
 
 def unaltered_images(splits: Sequence[str]) -> str:

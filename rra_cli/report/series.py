@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rra_cli.report.schema import WINDOWS
+from rra_cli.report.tables.schema import WINDOWS
 
 
 @dataclass(frozen=True)

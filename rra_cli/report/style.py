@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -83,6 +83,15 @@ def line_style(identity: int, split: int, alone: bool) -> LineStyle:
     # Where the colours start again, the markers do not.
     marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
     return LineStyle(COLOURS[number % len(COLOURS)], marker, DASHES[split % len(DASHES)], split == 0)
+
+
+def shade(place: int, count: int, marker: int | None = None) -> LineStyle:
+    """The style of one of several ordered lines: from dark to light, so that the order is seen in grey as well."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    colour = to_hex(colormaps["viridis"](0.92 * place / max(1, count - 1)))
+    return LineStyle(colour, MARKERS[(place if marker is None else marker) % len(MARKERS)], "-", True)
 
 
 @contextmanager
@@ -166,6 +175,13 @@ def _any_letters() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+def counted(numbers: Iterable[int], noun: str) -> str:
+    """`10 directions`, `62 to 64 directions`, `1 direction`: the least and the most of them, of which there is one."""
+    found = sorted(set(numbers))
+    between = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return f"{between} {noun}{'' if found == [1] else 's'}"
 
 
 def number(value: float, digits: int = 3) -> str:

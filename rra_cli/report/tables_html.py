@@ -9,7 +9,7 @@ from typing import Any
 from rra_cli.report.run import Run
 from rra_cli.report.series import Variant
 from rra_cli.report.style import number
-from rra_cli.report.tables import metrics_of
+from rra_cli.report.tables.reading import metrics_of
 from rra_cli.report.uncertainty_html import interval_text, intervals, key_of, told_html
 
 _MOST_ROWS = 200

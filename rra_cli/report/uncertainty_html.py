@@ -37,7 +37,8 @@ def interval_text(ends: tuple[float, float] | None) -> str:
 def told_html(run: Run, ends: Intervals) -> str:
     """What brackets are, and a line on p-values; "" where neither was asked for."""
     level = part_of(run.config, "metrics").get("interval_level", 0.95)
-    lines = [f"In brackets: {100 * level:g} % intervals, from disjoint blocks of the samples."] if ends else []
+    brackets = f"In brackets: {100 * level:g} % intervals over sets of such samples; of probes, of test samples alone."
+    lines = [brackets] if ends else []
     return "".join(f"<p>{escape(line)}</p>" for line in [*lines, *_p_values(run)])
 
 
@@ -60,7 +61,9 @@ def _p_values(run: Run) -> list[str]:
                     f"{metric} p from {ends[0]} to {ends[1]}")  # fmt: skip
     if not told:
         return []
-    without = [run.term(metric).short for metric in run.metrics if run.term(metric).short not in values]
+    pairs = [] if tables.pairs is None else [str(metric) for metric in tables.pairs["metric"].unique()]
+    shorts = [run.term(metric).short for metric in (*run.metrics, *pairs)]
+    without = [short for short in shorts if short not in values]
     none = f" No permutation null: {', '.join(dict.fromkeys(without))}." if without else ""
     limit = f" ({least} is the least that {many} of them can tell)" if least else ""
     return [f"Against permuted data: {'; '.join(told)}{limit}.{none}"]

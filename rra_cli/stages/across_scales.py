@@ -14,7 +14,7 @@ from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.scale_similarity import nnls_between
 from rra_cli.stages import costs, results
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.measure import Measurement
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured

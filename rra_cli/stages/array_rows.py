@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rra_cli.metrics.mean_interval import mean_interval
+from rra_cli.report.tables.schema import INTERVAL
 from rra_cli.stages.run_results import RunResults, own_search
 
 Rows = Iterator[dict[str, Any]]
@@ -51,7 +53,11 @@ def shown_ranks(n: int) -> list[int]:
 
 
 def dimension_scale_rows(results: RunResults) -> Rows:
-    """A row a scale that has a value, of the details of `decimation` and `gride`."""
+    """A row a scale that has a value, of the details of `decimation` and `gride`; on request with intervals.
+
+    Of the metric's own value its interval in metrics.csv, of means over disjoint blocks Student's t.
+    """
+    level = results.layout.experiment.metrics.uncertainty.interval_level
     whole = {"block_samples": "scale_samples", "neighbor_rank": "scale_rank", "blocks": "scale_blocks"}
     other = {"radius": "scale_radius", "value": "scale_value", "sd": "scale_sd", "std_error": "scale_error"}
     for stage, graph, measured in results.layers_with("scale_value"):
@@ -60,6 +66,11 @@ def dimension_scale_rows(results: RunResults) -> Rows:
             row: dict[str, Any] = {"blocks": 1, "sd": None}
             row |= {column: int(arrays[name][at]) for column, name in whole.items() if name in arrays}
             row |= {column: float(arrays[name][at]) for column, name in other.items() if name in arrays}
+            if INTERVAL[0] in measured.figures:
+                ends = mean_interval(row["value"], row["std_error"], row["blocks"], level, (0.0, None))
+                row |= dict(zip(INTERVAL, ends, strict=True))
+                if row["value"] == measured.figures["value"]:
+                    row |= {name: measured.figures[name] for name in INTERVAL}
             yield {**place, **own_search(measured), **row}
 
 

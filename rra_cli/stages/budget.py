@@ -10,7 +10,8 @@ from rra_cli.neighbors import cost_model
 from rra_cli.neighbors.arguments import workspace
 from rra_cli.neighbors.threads import thread_count
 from rra_cli.stages.capture import LayerCapture
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
+from rra_cli.stages.graphs.side_by_side import searches_at_once
 from rra_cli.stages.layout import Layout, Walk
 from rra_cli.stages.stage import Cost, Stage
 
@@ -39,9 +40,9 @@ def estimates(missing: Missing, layout: Layout) -> dict[tuple[str, str], Cost]:
 
     What a process spends once before the first work of a kind is added to the first that needs it.
     """
-    experiment, found, spent = layout.experiment, dict[tuple[str, str], Cost](), set[str]()
-    share = cost_model.THREADS / (experiment.runtime.threads or thread_count())
-    memory = workspace(experiment.neighbors.memory_bytes or experiment.runtime.memory_bytes)
+    found, spent, beside = dict[tuple[str, str], Cost](), set[str](), _beside(missing, layout)
+    share = cost_model.THREADS / (layout.experiment.runtime.threads or thread_count())
+    memory = _memory(layout)
     for stage in layout.stages:
         if stage.unit not in missing or stage.unit in found:
             continue
@@ -50,20 +51,20 @@ def estimates(missing: Missing, layout: Layout) -> dict[tuple[str, str], Cost]:
         spent.update(cost.once)
         found[stage.unit] = replace(
             cost,
-            seconds=cost.seconds + once + cost.threaded * (share - 1),
+            seconds=once + cost.threaded * share + (cost.seconds - cost.threaded) / beside.get(stage.unit, 1),
             memory_bytes=cost.memory_bytes - max(0, cost.blocks - memory),
         )
     return found
 
 
 def total(missing: Missing, layout: Layout, store: Store) -> Cost:
-    """Seconds of all of it, memory of the largest stage, and the peak of what is added to the disk.
+    """Seconds of all of it, memory of the largest stage and those beside it, peak of what is added to the disk.
 
     With `activations.keep=until_measured` the peak holds the activations of one walk, the largest: those of a walk
     are gone before the next begins, unless a later one reads them, too. What unfinished work holds on the disk already
     is not needed again. The shards of a graph lie beside it while they are merged.
     """
-    costs = estimates(missing, layout).values()
+    costs, beside = estimates(missing, layout), _beside(missing, layout)
     captures = [stage for stage in missing.values() if isinstance(stage, LayerCapture)]
     others = [stage for stage in missing.values() if not isinstance(stage, LayerCapture)]
     rest = sum(stage.cost().disk_bytes for stage in others) - _held(others, store)
@@ -75,10 +76,22 @@ def total(missing: Missing, layout: Layout, store: Store) -> Cost:
         given_back += _held(begun, store)
         peak = max(peak, sum(capture.n_bytes for capture in held) - given_back)
     return Cost(
-        seconds=sum(cost.seconds for cost in costs),
-        memory_bytes=max((cost.memory_bytes for cost in costs), default=0),
+        seconds=sum(cost.seconds for cost in costs.values()),
+        memory_bytes=max((cost.memory_bytes * beside.get(unit, 1) for unit, cost in costs.items()), default=0),
         disk_bytes=max(0, rest + peak),
     )
+
+
+def _memory(layout: Layout) -> int:
+    """Bytes that searches may use."""
+    return workspace(layout.experiment.neighbors.memory_bytes or layout.experiment.runtime.memory_bytes)
+
+
+def _beside(missing: Missing, layout: Layout) -> dict[tuple[str, str], int]:
+    """How many are built at the same time on the processor, where that may be more than one."""
+    stages = {} if layout.compared else {unit: stage for unit, stage in missing.items() if stage.concurrent}
+    threads, memory = layout.experiment.runtime.threads or thread_count(), _memory(layout)
+    return {unit: searches_at_once(stage.cost(), threads, memory, len(stages)) for unit, stage in stages.items()}
 
 
 def captures_of(walk: Walk) -> list[LayerCapture]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rra_cli.activations.projection import Projection
 from rra_cli.activations.stream import Request, stream
 from rra_cli.core.artifact import ArtifactGoneError, StoreError
+from rra_cli.core.at_once import at_once
 from rra_cli.core.fields import identity_of
 from rra_cli.core.reproducibility import ieee_float32
 from rra_cli.core.resources import check_disk
@@ -101,14 +102,15 @@ class CapturePass:
                     memory=context.memory,
                     progress=progress,
                 )
-            for request, result in captured.items():
-                point = requests[request].point
+
+            def publish(request: Request) -> None:
+                result, point = captured[request], requests[request].point
                 if result.nonfinite_rows:
                     context.reporter.warn(f"{point.title}: {result.nonfinite_rows} of {n_samples} rows are not finite")
-                details = {"nonfinite_rows": result.nonfinite_rows}
-                work.publish(
-                    result.path.parent.relative_to(work.path).as_posix(), spec=point.activations, details=details
-                )
+                name = result.path.parent.relative_to(work.path).as_posix()
+                work.publish(name, spec=point.activations, details={"nonfinite_rows": result.nonfinite_rows})
+
+            at_once(publish, captured)
 
     def _network(self, store: Store, layers: Sequence[LayerCapture]) -> tuple[torch.nn.Module, Callable[[str], str]]:
         """What is run for these layers, and what it calls each layer's module."""

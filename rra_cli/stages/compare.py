@@ -20,10 +20,10 @@ from rra_cli.errors import UserError, did_you_mean
 from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
-from rra_cli.report.schema import EXACT
+from rra_cli.report.tables.schema import EXACT
 from rra_cli.stages.capture import LayerCapture
-from rra_cli.stages.engines import LayerEngines
-from rra_cli.stages.graph import GraphStage, searched
+from rra_cli.stages.graphs.engines import LayerEngines
+from rra_cli.stages.graphs.graph import GraphStage, searched
 from rra_cli.stages.keys import graph_spec
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rra_cli.models.encoder import Encoder
     from rra_cli.stages.capture import LayerCapture
-    from rra_cli.stages.graph import GraphStage
+    from rra_cli.stages.graphs.graph import GraphStage
     from rra_cli.stages.train import TrainStage
 
 # Measured by benchmarks/stage_rates.py; see benchmarks/README.md for the machine.

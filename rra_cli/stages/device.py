@@ -36,7 +36,7 @@ def side_by_side(device: str) -> tuple[str, ...]:
 
 
 def set_threads(n_threads: int | None) -> None:
-    """Limits torch's threads; None leaves its own choice."""
+    """Limits torch's threads in this thread, and in those that start later; None leaves its own choice."""
     if n_threads is not None:
         import torch
 

@@ -20,12 +20,13 @@ from rra_cli.metrics.copies import compare_copies
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.label_overlap import LabelOverlap
 from rra_cli.metrics.layer_similarity import nnls
+from rra_cli.metrics.mean_interval import mean_interval
 from rra_cli.metrics.neighborhood_overlap import neighborhood_overlap
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.report.schema import SEARCH
+from rra_cli.report.tables.schema import INTERVAL, SEARCH
 from rra_cli.stages import costs, results
 from rra_cli.stages.compare import found_by
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.measure import Labelling, LayerMeasure, Measurement
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
@@ -112,9 +113,14 @@ class Altered:
 
 
 class Invariance(Study):
-    """Everything about altered copies. measured: the run's own metrics of layers, of which the altered set has some."""
+    """Everything about altered copies.
 
-    def __init__(self, measured: Sequence[LayerMeasure]) -> None:
+    measured: the run's own metrics of layers, of which the altered set has some. level: of the intervals of what is a
+    mean over independent samples (`copy_cosine`: a sample and its copy alone); None where none were asked for.
+    """
+
+    def __init__(self, measured: Sequence[LayerMeasure], level: float | None = None) -> None:
+        self.level = level
         self.measured = [stage for stage in measured if _of_graphs(stage)]
         self.parts: list[Altered] = []
 
@@ -166,7 +172,8 @@ class Invariance(Study):
         for part in self.parts:
             told = {"alteration": part.name, "kind": part.alteration.name, "strength": part.alteration.strength}
             for graph, values in self._values(part, store):
-                rows.append({**common(graph.point), "k": graph.point.k, **told, **values})
+                row = {**common(graph.point), "k": graph.point.k, **told, **values}
+                rows.append(row if self.level is None else {**row, **_interval(values, self.level)})
         return {"invariance": rows}
 
     def _values(self, part: Altered, store: Store) -> Iterator[tuple[GraphStage, dict[str, Any]]]:
@@ -182,6 +189,14 @@ class Invariance(Study):
             for graph, before, after in zip(altered.graphs, own.load(store), altered.load(store), strict=True):
                 figures = {name: after.figures[name] for name in (*names, *SEARCH)}
                 yield graph, {"metric": own.key, **figures, "clean": before.figures["value"]}
+
+
+def _interval(values: dict[str, Any], level: float) -> dict[str, float | None]:
+    """Both ends; None for all but `copy_cosine`: neighbours and the samples of random pairs are shared."""
+    if values["metric"] != "copy_cosine" or values["value"] is None or values["std_error"] is None:
+        return dict.fromkeys(INTERVAL)
+    ends = mean_interval(values["value"], values["std_error"], values["n_used"], level, (-1.0, 1.0))
+    return dict(zip(INTERVAL, ends, strict=True))
 
 
 def _of_graphs(stage: LayerMeasure) -> bool:

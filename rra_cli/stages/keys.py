@@ -12,7 +12,7 @@ from rra_cli.data.dataset import Split
 from rra_cli.errors import UserError
 from rra_cli.neighbors.engine import Engine
 from rra_cli.stages.capture import VERSION as CAPTURE_VERSION
-from rra_cli.stages.graph import VERSION as GRAPH_VERSION
+from rra_cli.stages.graphs.graph import VERSION as GRAPH_VERSION
 from rra_cli.stages.images import Images
 from rra_cli.stages.point import Checkpoint
 from rra_cli.stages.train import TrainStage

@@ -12,11 +12,11 @@ from rra_cli.stages.across_scales import AcrossScales
 from rra_cli.stages.capture import LayerCapture
 from rra_cli.stages.compare import Compared
 from rra_cli.stages.files import UserFiles
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
+from rra_cli.stages.graphs.shards import ShardStage
 from rra_cli.stages.images import Images
 from rra_cli.stages.measure import Labelling, LayerMeasure, Measurement, PairMeasure
 from rra_cli.stages.point import Point
-from rra_cli.stages.shards import ShardStage
 from rra_cli.stages.stage import Stage
 from rra_cli.stages.study import Study, Target
 from rra_cli.stages.to_last import ToLast

@@ -6,7 +6,7 @@ from typing import Any
 
 from rra_cli.core.store import Store
 from rra_cli.stages.files import UserFiles
-from rra_cli.stages.graph import unavailable
+from rra_cli.stages.graphs.graph import unavailable
 from rra_cli.stages.layout import Layout
 
 

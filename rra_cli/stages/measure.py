@@ -21,7 +21,7 @@ from rra_cli.core.spec import Spec
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.metric import PLAIN, LayerData, LayerMetric, LayerPairMetric, Metric, Workshop
 from rra_cli.stages import metric_costs, results
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.point import Point
 from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured

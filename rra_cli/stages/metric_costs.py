@@ -9,7 +9,7 @@ from rra_cli.metrics.decimation import Decimation
 from rra_cli.metrics.hsic import CKA, HSIC
 from rra_cli.metrics.imbalance import InformationImbalance
 from rra_cli.metrics.layer_similarity import NNLS
-from rra_cli.metrics.metric import LayerMetric, LayerPairMetric
+from rra_cli.metrics.metric import LayerMetric, LayerPairMetric, Metric
 from rra_cli.metrics.neighborhood_overlap import NeighborhoodOverlap
 from rra_cli.metrics.pca_dimension import PCADimension
 from rra_cli.metrics.persistence import Persistence
@@ -88,3 +88,30 @@ def _canonical(metric: CCA | SVCCA, n: int, widths: Sequence[int], disk: int) ->
     largest = max(ranks, default=0)
     memory = 5 * 8 * max(solved, largest) ** 2 + 2 * 8 * n * largest
     return Cost(seconds=seconds, memory_bytes=memory, disk_bytes=disk + 8 * n * sum(ranks))
+
+
+def own_spread(metric: Metric, n: int, widths: Sequence[int]) -> Cost:
+    """What a metric of activations takes to tell its own standard errors: its products once more, and what they need.
+
+    Canonical correlations are decomposed with their directions, of which SVCCA looks at as many again.
+    """
+    layers, whole = len(widths), sum(widths)
+    if isinstance(metric, HSIC | CKA) or (isinstance(metric, PCADimension) and metric.definition != "variance"):
+        by_features = whole <= n
+        operations = 1.0 * n * whole * min(n, whole) * (2 if by_features else 1)
+        # Sums over rows of tiles run at the speed of memory.
+        sums = 0.0 if by_features else layers * (layers + 1) * n * n * 5e-10
+        return Cost(0.1 + operations / DOUBLE + sums, BLOCKS + 12 * layers**2 * n, 200 * layers**2)
+    if isinstance(metric, CCA | SVCCA):
+        cost, whole_bases = (
+            _canonical(metric, n, widths, 200 * layers**2),
+            _canonical(CCA(), n, widths, 200 * layers**2),
+        )
+        return Cost(2.0 * cost.seconds, whole_bases.memory_bytes, whole_bases.disk_bytes)
+    seconds, memory, disk = 0.1, 0, 0
+    for d in widths:
+        side = min(n, d)
+        if side <= LARGEST:
+            seconds += (2.0 if d > n else 4.0) * n * d * side / DOUBLE + 9.0 * side**3 / SOLVER
+            memory, disk = max(memory, 8 * (5 * side**2 + 3072 * side) + (64 << 20)), disk + 24 * side
+    return Cost(seconds, memory, disk)

@@ -16,13 +16,13 @@ from rra_cli.core.spec import Spec
 from rra_cli.metrics.centred import Centred
 from rra_cli.metrics.estimate import collapsed
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.point import Point
 from rra_cli.stages.result_stage import ResultStage
 from rra_cli.stages.results import Measured
 from rra_cli.stages.stage import Context, Cost, Stage
 
-VERSION = 1
+VERSION = 2  # 2: UMAP of samples that lie on a line
 # Orders of magnitude, on the machine of benchmarks/README.md.
 _EDGE_SECONDS = 1.5e-7  # of a landmark's way over an edge
 _UMAP_SECONDS = 1.2e-5  # of an edge over all epochs
@@ -71,6 +71,8 @@ class PictureStage(ResultStage):
                 with context.reporter.task(self.title) as progress:
                     coordinates, found = self._placed(graph, Centred(activations), progress)
                 figures |= found
+                if np.isnan(coordinates).all():
+                    reason = f"{self.method} gives no sample a place"
         if reason:
             context.reporter.warn(f"{self.title}: no picture, {reason}")
         return [Measured({**figures, "reason": reason}, {"coordinates": coordinates})]

@@ -16,7 +16,7 @@ from rra_cli.embedding.procrustes import aligned, standardised
 from rra_cli.embedding.umap_graph import check_library
 from rra_cli.errors import UserError, did_you_mean
 from rra_cli.stages.files import UserFiles
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.images import Images
 from rra_cli.stages.labellings import PICTURES as ATTRIBUTES
 from rra_cli.stages.layout import Layout

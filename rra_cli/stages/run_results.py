@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any
 
 from rra_cli.core.store import Store
-from rra_cli.report.schema import SEARCH
+from rra_cli.report.tables.schema import SEARCH
 from rra_cli.stages.across_scales import AcrossScales
-from rra_cli.stages.graph import GraphStage, searched
+from rra_cli.stages.graphs.graph import GraphStage, searched
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.measure import LayerMeasure, PairMeasure
 from rra_cli.stages.point import Point
 from rra_cli.stages.results import Measured
 from rra_cli.stages.to_last import ToLast
 from rra_cli.stages.transfer import TransferMeasure
-from rra_cli.stages.uncertainty import uncertainty_of
+from rra_cli.stages.uncertainty.study import uncertainty_of
 
 Columns = dict[str, Any]
 OfPairs = PairMeasure | AcrossScales | ToLast
@@ -36,7 +36,7 @@ class RunResults:
         self._layers = [(stage, told(stage, stage.load(store))) for stage in layout.layers]
         pairs: list[OfPairs] = [*layout.pairs, *layout.across, *layout.to_last]
         self._pairs = [(stage, told(stage, stage.load(store))) for stage in pairs]
-        self._probes = [(stage, stage.load(store)[0]) for stage in layout.probes]
+        self._probes = [(stage, told(stage, stage.load(store))[0]) for stage in layout.probes]
         self._searched: dict[Point, Columns] = {
             graph.point: own_search(measured)
             for stage, graph, measured in self.layers()

@@ -37,7 +37,8 @@ class Context:
     """Where a stage is built: the store, the machine and whoever watches.
 
     devices: on which graphs may be searched at the same time; empty where there is no other than `device`. save_every:
-    seconds between two saves of a training.
+    seconds between two saves of a training. timed: how long every search takes is asked for, so that the processor is
+    not shared by several. alone: it is not.
     """
 
     store: Store
@@ -46,6 +47,8 @@ class Context:
     memory: int | None
     devices: tuple[str, ...] = ()
     save_every: float = 60.0
+    timed: bool = False
+    alone: bool = True
 
 
 class Stage(ABC):
@@ -66,6 +69,16 @@ class Stage(ABC):
     def unit(self) -> tuple[str, str]:
         """Name and key: stages that have both in common are one piece of work."""
         return self.name, self.specs[0].key
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether it may be built while another thread builds such a one."""
+        return False
+
+    @property
+    def shared(self) -> bool:
+        """Whether several threads may build it together."""
+        return False
 
     @property
     @abstractmethod

@@ -43,6 +43,6 @@ class Study(ABC):
 
     @abstractmethod
     def tables(self, store: Store, common: Callable[[Point], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-        """Its tables by name (`report/schema.py`); all targets are in the store. common: the columns that tell where a
-        point is, as in all tables of layers.
+        """Its tables by name (`report/tables/schema.py`); all targets are in the store. common: the columns that tell
+        where a point is, as in all tables of layers.
         """

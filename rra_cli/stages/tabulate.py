@@ -11,9 +11,10 @@ from rra_cli.data.alterations.alteration import title
 from rra_cli.metrics.class_similarity import NNCS
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import Metric
-from rra_cli.report.per_sample import Block, in_order
-from rra_cli.report.schema import ALTER, EXACT, UNCERTAINTY
+from rra_cli.report.tables.per_sample import Block, in_order
+from rra_cli.report.tables.schema import ALTER, EXACT, UNCERTAINTY
 from rra_cli.stages.array_rows import array_tables
+from rra_cli.stages.basis_rows import basis_rows
 from rra_cli.stages.compare import engine_rows, found_by
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.point import Point
@@ -46,6 +47,8 @@ class Tabulator:
             tables["nnls"] = list(self._pair_rows(of_nnls=True))
         if any(stage.key != self._nnls for stage in self.layout.pairs):
             tables["pairs"] = list(self._pair_rows(of_nnls=False))
+        bases = list(basis_rows(self.results))
+        tables |= {"svcca_bases": bases} if bases else {}
         tables |= array_tables(self.results)
         tables |= scale_tables(list(self._scale_values()))
         if self.layout.compared:
@@ -122,9 +125,9 @@ class Tabulator:
             yield {**row, "dataset": point.dataset, **_uncertainty(measured)}
 
     def _pair_rows(self, *, of_nnls: bool) -> Iterator[dict[str, Any]]:
-        """One row an ordered pair of layers: those of nnls.csv, or those of every metric that is not in it."""
+        """One row an ordered pair of layers: those of nnls.csv, or those of every metric, NNLS among them."""
         for stage, measured in self.results.pairs():
-            if (stage.key == self._nnls) == of_nnls:
+            if stage.key == self._nnls or not of_nnls:
                 value = measured.figures["value"]
                 told = {"nnls": value} if of_nnls else {"metric": stage.key, "value": value}
                 figures = {name: measured.figures[name] for name in ("chance", "std_error", "reason")}
@@ -132,22 +135,21 @@ class Tabulator:
                 yield {**row, **self.results.searches(stage, measured), **_uncertainty(measured)}
 
     def _scale_values(self) -> Iterator[ScaleValue]:
-        """Every metric of neighbour graphs, layer and scale."""
+        """Every metric, layer and scale."""
         for stage, graph, measured in self.results.layers():
-            if "graph" in stage.metric.inputs:
-                point, figures = graph.point, measured.figures
-                value, error = (nan if figures[name] is None else figures[name] for name in ("value", "std_error"))
-                yield ScaleValue(
-                    common=self.results.place_of_metric(stage, graph),
-                    stage=point.stage,
-                    pooling=point.pooling,
-                    shape=graph.source.shape,
-                    is_purity=stage.metric.name == NNCS.name,
-                    value=value,
-                    error=error,
-                    reason=figures["reason"],
-                    search=own_search(measured),
-                )
+            point, figures = graph.point, measured.figures
+            value, error = (nan if figures[name] is None else figures[name] for name in ("value", "std_error"))
+            yield ScaleValue(
+                common=self.results.place_of_metric(stage, graph),
+                stage=point.stage,
+                pooling=point.pooling,
+                shape=graph.source.shape,
+                is_purity=stage.metric.name == NNCS.name,
+                value=value,
+                error=error,
+                reason=figures["reason"],
+                search=own_search(measured),
+            )
 
     def _engine_rows(self) -> Iterator[dict[str, Any]]:
         """One row a compared engine, layer and metric."""

@@ -12,7 +12,7 @@ from rra_cli.core.spec import Spec
 from rra_cli.metrics.estimate import Estimate
 from rra_cli.metrics.metric import LayerData, LayerPairMetric
 from rra_cli.stages import costs, results
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.measure import Measurement
 from rra_cli.stages.point import Checkpoint, Point
 from rra_cli.stages.results import Measured

@@ -119,7 +119,12 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Modules of this package that a file imports at run time, wherever in it, with the line."""
+    """Parts of this package that a file imports at run time, wherever in it, with the line."""
+    yield from ((name.split(".")[1], line) for name, line in imported(path))
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """What a file imports of this package at run time, wherever in it: dotted names down to objects, with the line."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(inner)
@@ -131,13 +136,13 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-            names = [node.module] if node.module != "rra_cli" else [f"rra_cli.{alias.name}" for alias in node.names]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
         for name in names:
             if name.startswith("rra_cli.") and id(node) not in typing_only:
-                yield name.split(".")[1], node.lineno
+                yield name, node.lineno
 
 
 def test_every_part_has_a_place() -> None:
@@ -159,6 +164,44 @@ def test_the_import_test_sees_a_wrong_import(tmp_path: Path) -> None:
     assert [target for target, _ in imports(tmp_path / "x.py")] == ["console", "cli"]
 
 
+# Sub-packages by subject: each may import those in a lower layer and itself; the part's own modules may import all.
+
+SUBJECTS = {
+    "report": [{"tables"}, {"details"}, {"compare", "pullback", "samples", "scales"}],
+    "stages": [{"graphs"}, {"pullback", "samples", "uncertainty"}, {"lay_out"}],
+}
+
+
+def wrong_imports_of_subjects(part: str, folder: Path) -> list[str]:
+    """Imports within a part that do not go down; folder: where its sub-packages lie."""
+    level = {name: number for number, names in enumerate(SUBJECTS[part]) for name in names}
+    wrong = []
+    for subject in level:
+        for path in sorted((folder / subject).glob("*.py")):
+            for name, line in imported(path):
+                target = name.removeprefix(f"rra_cli.{part}.").split(".")[0]
+                if target != subject and level.get(target, -1) >= level[subject]:
+                    wrong.append(f"{path}:{line} imports {name}")
+    return wrong
+
+
+def test_subjects_of_a_part_import_only_what_is_below_them() -> None:
+    assert not [wrong for part in SUBJECTS for wrong in wrong_imports_of_subjects(part, PACKAGE / part)]
+    for part, layers in SUBJECTS.items():
+        assert {path.parent.name for path in (PACKAGE / part).glob("*/__init__.py")} == set().union(*layers)
+
+
+def test_the_test_of_subjects_sees_a_wrong_import(tmp_path: Path) -> None:
+    (tmp_path / "pullback").mkdir()
+    (tmp_path / "pullback" / "x.py").write_text(
+        "from rra_cli.stages.graphs import graph\n"
+        "from rra_cli.stages import point, samples\n"
+        "import rra_cli.stages.lay_out\n"
+    )
+    found = wrong_imports_of_subjects("stages", tmp_path)
+    assert [wrong.rpartition(" ")[2] for wrong in found] == ["rra_cli.stages.samples", "rra_cli.stages.lay_out"]
+
+
 def test_metrics_neighbours_and_methods_work_in_a_notebook() -> None:
     wrong = [
         f"{path}:{line}"
@@ -173,10 +216,12 @@ def test_metrics_neighbours_and_methods_work_in_a_notebook() -> None:
 def test_metrics_know_arrays_only() -> None:
     """No module of theirs imports torch or the configuration, however deep; what they import is what they may.
 
-    But for the one that fits a classifier, which imports torch and scipy when it does, and quantiles of Student's t.
+    But for the one that fits a classifier, which imports torch and scipy when it does, and quantiles and
+    probabilities of known laws.
     """
     fits = PACKAGE / "metrics" / "softmax_regression.py"
-    apart = {(fits, "torch"), (fits, "scipy"), (PACKAGE / "metrics" / "uncertainty.py", "scipy")}
+    laws = ("uncertainty", "jackknife", "mean_interval", "permutation_moments")
+    apart = {(fits, "torch"), (fits, "scipy"), *((PACKAGE / "metrics" / f"{name}.py", "scipy") for name in laws)}
     may = {"core", "errors", "metrics", "neighbors"}
     wrong = [
         f"{path}:{line} imports {target}"

@@ -1,4 +1,4 @@
-"""What tests from the shell share: the run folder of one quick start, its store, and a user's own files."""
+"""What tests from the shell share: one quick start and its store, a sweep that is compared, a user's own files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import files_run, rra_run, write_files
 from shell import QUICK, run_ok
 from user_files import write
+
+from rra_cli.__main__ import main
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +42,31 @@ def activations(arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPath
     """Three layers whose prefixes order them against their names."""
     folder = tmp_path_factory.mktemp("activations with blank")
     return write(folder, arrays, flat="000_flat", tokens="001_tokens", maps="002_maps")
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of 2 x 3 jobs, one run that measured other samples, and two of a user's files."""
+    folder = tmp_path_factory.mktemp("outputs")
+    for name in ("one", "two"):
+        write_files(folder / "files" / name, name)
+    rra_run(
+        folder,
+        ["-m", "seed=range(3)", "optimizer.lr=0.001,0.01", f"hydra.sweep.dir={folder / 'sweep'}"],
+        ["dataset.n_samples=40", f"hydra.run.dir={folder / 'smaller'}"],
+        *(files_run(folder, name) for name in ("one", "two")),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compared(swept: Path) -> Path:
+    """What `rra compare` of the sweep wrote."""
+    assert main(["compare", str(swept / "sweep"), "--out", str(swept / "compared"), "--threads", "1"]) == 0
+    return swept / "compared"
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plots, for tests about tables."""
+    monkeypatch.setattr("rra_cli.report.compare.rendering.draw_all", lambda plots, progress: [])

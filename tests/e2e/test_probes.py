@@ -14,7 +14,7 @@ from rra_cli import pipeline
 from rra_cli.cli.summary import read_errors, summary_tables
 from rra_cli.config.compose import load
 from rra_cli.core.progress import Progress, silent
-from rra_cli.report.schema import metric_columns
+from rra_cli.report.tables.schema import metric_columns
 
 pytestmark = pytest.mark.long
 

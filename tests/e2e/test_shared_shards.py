@@ -14,7 +14,7 @@ import pytest
 from sharing import SHARDS, N, run, write_layers
 
 from rra_cli.core.store import Store
-from rra_cli.stages.shards import rows_of_shard
+from rra_cli.stages.graphs.shards import rows_of_shard
 
 pytestmark = pytest.mark.long
 

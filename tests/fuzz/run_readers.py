@@ -25,7 +25,7 @@ from rra_cli.core.sweepdir import read as read_sweep
 from rra_cli.errors import UserError
 from rra_cli.report.load import _read_search_times, read_training
 from rra_cli.report.rendering import _read_record
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
 
 
 def a_sweep(content: bytes) -> None:

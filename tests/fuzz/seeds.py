@@ -13,7 +13,7 @@ from PIL import Image
 from rra_cli.cli import job as jobs
 from rra_cli.config.compose import composed
 from rra_cli.core.process import Owner
-from rra_cli.report.schema import SEARCH_TIMES_COLUMNS
+from rra_cli.report.tables.schema import SEARCH_TIMES_COLUMNS
 
 KEY = "0" * 64
 DEFAULTS = jobs.plain(jobs.without_hydra(composed([], [])[0]))

@@ -19,7 +19,7 @@ from rra_cli.core.spec import Spec
 from rra_cli.core.store import Store
 from rra_cli.core.survey import survey
 from rra_cli.errors import UserError
-from rra_cli.stages.graph import searched, unavailable
+from rra_cli.stages.graphs.graph import searched, unavailable
 from rra_cli.stages.results import RESULT
 from rra_cli.stages.results import load as load_result
 

@@ -26,8 +26,9 @@ from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.models.convnet import ConvNetSmall
 from rra_cli.neighbors.io import load_graph
-from rra_cli.report import schema
-from rra_cli.stages import capture, graph, train
+from rra_cli.report.tables import schema
+from rra_cli.stages import capture, train
+from rra_cli.stages.graphs import graph
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.layout import Layout
 from rra_cli.stages.point import Point
@@ -45,7 +46,7 @@ PROJECTIONS = 6
 SOURCES = {
     "train": "rra_cli/stages/train.py",
     "capture": "rra_cli/stages/capture.py",
-    "graph": "rra_cli/stages/graph.py",
+    "graph": "rra_cli/stages/graphs/graph.py",
     "measure": "the metric's `version` in rra_cli/metrics/",
 }
 

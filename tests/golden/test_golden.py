@@ -60,7 +60,7 @@ def test_an_update_needs_a_raised_version() -> None:
     new = copy.deepcopy(old)
     assert refused("graph", old, new) == ""
     new["values"]["x"]["digest"] = [1.5, 2.0]
-    assert refused("graph", old, new) == "raise VERSION in rra_cli/stages/graph.py first"
+    assert refused("graph", old, new) == "raise VERSION in rra_cli/stages/graphs/graph.py first"
     assert refused("graph", old, {**new, "version": 2}) == ""
     assert refused("report", old, new) == ""
 

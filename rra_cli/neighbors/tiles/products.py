@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rra_cli.neighbors.rows import Rows
-from rra_cli.neighbors.threads import over_rows
+from rra_cli.neighbors.threads import over_rows, thread_count
 from rra_cli.neighbors.tiles.buffers import buffer
 from rra_cli.neighbors.tiles.row_kernels import round_rotated_rows, round_rows
 
@@ -232,9 +232,13 @@ def _tile(use: str, m: int, n: int, dtype: Any) -> NDArray[Any]:
     return buffer(use, m * n * np.dtype(dtype).itemsize).view(dtype).reshape(m, n)
 
 
-@lru_cache(maxsize=1)
 def integer_rate() -> float:
-    """Multiply-adds a second of eight-bit products here, measured once; 0 where they are not exact."""
+    """Multiply-adds a second of eight-bit products in this thread's threads, measured once; 0 if they are not exact."""
+    return _integer_rate(thread_count())
+
+
+@lru_cache(maxsize=4)
+def _integer_rate(threads: int) -> float:
     import torch
 
     a = torch.full((1024, 1024), 127, dtype=torch.int8)
@@ -249,9 +253,13 @@ def integer_rate() -> float:
     return _rate(lambda: torch._int_mm(wide, wide.T), wide)
 
 
-@lru_cache(maxsize=2)
 def float_rate(name: str) -> float:
-    """Multiply-adds a second of float32 or float64 products here, measured once."""
+    """Multiply-adds a second of float32 or float64 products in this thread's threads, measured once."""
+    return _float_rate(name, thread_count())
+
+
+@lru_cache(maxsize=8)
+def _float_rate(name: str, threads: int) -> float:
     import torch
 
     a = torch.ones((768, 768), dtype=getattr(torch, name))

@@ -10,7 +10,7 @@ import pytest
 
 from rra_cli.cli.summary import show_summary
 from rra_cli.cli.summary_pullback import pullback_summary, summary_row
-from rra_cli.report.schema import COMMON, TABLES
+from rra_cli.report.tables.schema import COMMON, TABLES
 
 FOUND = {"log_volume": repr(2.5 * log(10.0)), "directions": "10.0", "ratio": "1.0044", "ratio_low": "0.99"}
 FOUND |= {"ratio_high": "1.0188", "p": "0.000123", "n_units": "20"}

@@ -10,7 +10,7 @@ import pytest
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.comparison.scales import scale_correlation_rows
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 LAYERS = ("l0", "l1", "l2", "l3", "flat")
 SCALES = (1, 2, 4, 0)
@@ -58,9 +58,14 @@ def test_networks_that_depend_on_the_map_agree_at_equal_maps_and_not_at_equal_wi
         assert at["window", scale]["scale_b"] == scale
     assert at["map", 0]["r"] == at["window", 0]["r"] == pytest.approx(1.0), "the whole map is one place in both"
     means = {row["over"]: row for row in found if row.get("scale_a") is None}
-    windows = [row["r"] for row in found if row["over"] == "window" and row.get("scale_a") is not None]
-    assert means["window"]["r"] == pytest.approx(np.mean(windows))
-    assert (means["window"]["n_curves"], means["map"]["n_layers"]) == (4, None)
+    whole = (1, 2, 0)  # after windows of 4 only two layers with maps have a partner of equal map
+    assert at["map", 4]["n_layers"] == 3
+    assert at["window", 4]["n_layers"] == 5
+    for over, mean in means.items():
+        assert mean["r"] == pytest.approx(np.mean([at[over, scale]["r"] for scale in whole])), over
+        assert (mean["n_curves"], mean["n_layers"]) == (3, None)
+    assert means["map"]["r"] == pytest.approx(1.0)
+    assert means["window"]["r"] < 0.99
 
 
 def test_a_network_is_like_itself_and_other_kinds_of_windows_are_not_mixed(tmp_path: Path) -> None:
@@ -74,3 +79,16 @@ def test_a_network_is_like_itself_and_other_kinds_of_windows_are_not_mixed(tmp_p
 def test_runs_without_scales_are_passed_over(tmp_path: Path) -> None:
     plain = Group("plain", {}, (FinishedRun("x", tmp_path, {}, 0, None, None),))  # type: ignore[arg-type]
     assert not list(scale_correlation_rows([group(tmp_path, "one", 8), plain]))
+
+
+def test_without_a_window_at_which_all_layers_are_compared_there_is_no_mean(tmp_path: Path) -> None:
+    """The larger network has windows of 4 alone: at equal windows those are compared, at equal maps those of 2."""
+    small, large = group(tmp_path, "small", 8), group(tmp_path, "large", 16)
+    for run in large.runs:
+        path = run.folder / "tables" / "scales.csv"
+        kept = [line for line in path.read_text().splitlines() if ",avg,2," not in line and ",avg,0," not in line]
+        path.write_text("\n".join([line for line in kept if ",none,1," not in line]) + "\n")
+        path.with_suffix(".parquet").unlink()
+    found = list(scale_correlation_rows([small, large]))
+    assert {(row["over"], row["scale_a"]) for row in found if "scale_a" in row} >= {("window", 4), ("map", 2)}
+    assert all("scale_a" in row for row in found)

@@ -15,8 +15,8 @@ from rra_cli.comparison.correlation import check_columns, correlation_rows, defa
 from rra_cli.comparison.groups import Group, group_runs
 from rra_cli.comparison.runs import FinishedRun
 from rra_cli.errors import UserError
-from rra_cli.report.frames import complete
-from rra_cli.report.schema import TABLES
+from rra_cli.report.tables.frames import complete
+from rra_cli.report.tables.schema import TABLES
 
 LAYERS = ("input", "conv", "gap", "logits")
 Value = Callable[[int, int, int], float]

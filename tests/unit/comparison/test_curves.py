@@ -11,8 +11,8 @@ import pytest
 from rra_cli.comparison.curves import cells_of, difference_rows, layer_rows, training_rows
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.runs import FinishedRun
-from rra_cli.report.frames import complete
-from rra_cli.report.schema import TABLES
+from rra_cli.report.tables.frames import complete
+from rra_cli.report.tables.schema import TABLES
 
 Rows = list[dict[str, Any]]
 

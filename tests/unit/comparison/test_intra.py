@@ -13,7 +13,7 @@ import pytest
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.intra import intra_differences, read_intra, rows_of
 from rra_cli.comparison.runs import FinishedRun
-from rra_cli.report.schema import TABLES
+from rra_cli.report.tables.schema import TABLES
 
 LAYERS = ("input", "conv", "logits")
 

@@ -13,8 +13,8 @@ from rra_cli.comparison.correlation import default_pairs
 from rra_cli.comparison.groups import Group
 from rra_cli.comparison.networks import ALTERED, MEASURED, networks_by_seed, same_networks
 from rra_cli.comparison.runs import FinishedRun
-from rra_cli.report.compare_tables import TABLES, frame_of
-from rra_cli.report.compare_view import View
+from rra_cli.report.compare.tables import TABLES, frame_of
+from rra_cli.report.compare.view import View
 
 NONE: Any = None
 

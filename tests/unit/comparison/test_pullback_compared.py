@@ -18,10 +18,10 @@ from rra_cli.comparison.pullback import compare_pullback
 from rra_cli.comparison.runs import FinishedRun, read_run
 from rra_cli.comparison.walk import Options, compare
 from rra_cli.errors import UserError
-from rra_cli.report.compare_pullback_text import pullback_summary
-from rra_cli.report.frames import complete
-from rra_cli.report.schema import COMMON, TABLES
-from rra_cli.report.writing import write_table
+from rra_cli.report.compare.pullback_text import pullback_summary
+from rra_cli.report.tables.frames import complete
+from rra_cli.report.tables.schema import COMMON, TABLES
+from rra_cli.report.tables.writing import write_table
 from rra_cli.reporters import make_reporter
 
 LINE = {"name": "pullback", "at": "line", "space": "normalised", "n": 9, "n_units": 4, "unit_points": 6, "seed": 0}

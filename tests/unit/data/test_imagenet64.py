@@ -186,8 +186,8 @@ def test_blocks_of_rows_are_seams_only(files: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_experiments_measure_thirty_thousand_images() -> None:
-    for name in ("rra_imagenet64", "ms_rra_imagenet64", "rra_samples_imagenet64"):
-        dataset = compose([f"experiment={name}"]).dataset
+    for name in ("rra", "ms_rra", "rra_samples", "rra_augmentation", "overlap"):
+        dataset = compose([f"experiment={name}_imagenet64"]).dataset
         assert isinstance(dataset, Imagenet64)
         assert (dataset.requested_samples("train"), dataset.n_classes, dataset.per_class) == (30_000, 50, 1000)
         assert dataset.balanced

@@ -147,6 +147,38 @@ def test_the_directed_graph_keeps_its_keys_and_its_values() -> None:
     assert len(set(values.values())) == 4
 
 
+def test_a_radius_of_ones_own_reaches_every_metric_and_its_key() -> None:
+    a, b = two_layers()
+    labels = RNG(2).integers(0, 3, 90)
+    layers = [LayerData(graph, labels) for graph in (a, b)]
+    near, other = ([set(row[far <= 0.9]) for row, far in zip(x.indices, x.distances, strict=True)] for x in (a, b))
+    near, other = ([s | {j for j in range(90) if i in g[j]} for i, s in enumerate(g)] for g in (near, other))
+    found = NNCS(graph="radius", radius=0.9).measure(layers[0])
+    assert found.value == pytest.approx(
+        np.mean([np.mean([labels[j] == labels[i] for j in s]) for i, s in enumerate(near) if s])
+    )
+    assert float(found.details["list_radius"]) == 0.9
+    assert int(found.details["list_censored"]) == np.count_nonzero(a.distances[:, -1] <= 0.9) > 0
+    assert int(found.details["list_none"]) == sum(not s for s in near) > 0
+    both = [(s, t) for s, t in zip(near, other, strict=True) if s and t]
+    nnls_value = NNLS(graph="radius", radius=0.9).measure(layers)[0, 1].value
+    assert nnls_value == pytest.approx(np.mean([len(s & t) / len(s | t) for s, t in both]))
+    overlap = NeighborhoodOverlap(graph="radius", radius=0.9).measure(layers)[0, 1].value
+    assert overlap == pytest.approx(np.mean([2 * len(s & t) / (len(s) + len(t)) for s, t in both]))
+    nobody = NNCS(graph="radius", radius=1e-9).measure(layers[0])
+    assert nobody.reason == "no sample has a neighbour in the radius graph"
+    assert int(nobody.details["list_none"]) == 90
+    assert NNLS(graph="radius", radius=1e-9).measure(layers)[0, 1].reason == (
+        "no sample has a neighbour in the radius graph in both layers"
+    )
+    assert identity_of(NNLS(graph="radius", radius=0.9)) == {"name": "nnls", "graph": "radius", "radius": 0.9}
+    for metric in (NNCS, NNLS, NeighborhoodOverlap):
+        with pytest.raises(ValueError, match="there is one radius"):
+            metric(graph="radius", radius=0.9, radius_quantile=0.2)
+        with pytest.raises(ValueError, match="radius belongs to graph=radius"):
+            metric(radius=0.9)
+
+
 def test_wrong_settings_are_refused() -> None:
     for metric in (NNCS, NNLS, NeighborhoodOverlap):
         with pytest.raises(ValueError, match="graph is 'both'"):

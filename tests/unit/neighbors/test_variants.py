@@ -46,6 +46,26 @@ def test_within_the_radius_only_pairs_of_two_censored_samples_may_be_missing() -
     assert any(not row for row in sets(lists_of(graph, "radius", 0.0))), "the shortest radius leaves some alone"
 
 
+def test_a_radius_of_ones_own_is_a_distance_and_lists_still_end_at_k() -> None:
+    """Every true pair within it that the lists of k can tell; on a lattice of whole numbers the k-th may be tied."""
+    graph = exact_neighbors(X, K)
+    apart = np.linalg.norm(X[:, None] - X[None], axis=2)
+    for radius in (0.2, 0.5, 1.0):
+        lists = lists_of(graph, "radius", radius=radius)
+        assert lists.radius == radius
+        truth = [set(np.flatnonzero(row <= radius).tolist()) - {i} for i, row in enumerate(apart)]
+        near = [set(row) & true for row, true in zip(graph.indices.tolist(), truth, strict=True)]
+        expected = [near[i] | {j for j in range(120) if i in near[j]} for i in range(120)]
+        assert sets(lists) == expected
+        np.testing.assert_array_equal(lists.censored, [len(true) >= K for true in truth])
+        whole = lists_of(exact_neighbors(X, 119), "radius", radius=radius)
+        assert sets(whole) == truth, "the control: with all others stored nothing ends early"
+        assert not whole.censored.any()
+    line = np.arange(5.0)[:, None]
+    assert lists_of(exact_neighbors(line, 1), "radius", radius=1.0).censored.all(), "of two as far one is listed"
+    assert not lists_of(exact_neighbors(line, 1), "radius", radius=0.5).degrees.any()
+
+
 def test_whoever_has_all_others_listed_is_not_censored() -> None:
     graph = exact_neighbors(X[:9], 8)
     lists = lists_of(graph, "radius", 1.0)
@@ -80,6 +100,13 @@ def test_what_has_no_lists_of_its_own_is_refused() -> None:
         lists_of(graph, "both")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"radius_quantile is 2.0; it must lie in \[0, 1\]"):
         lists_of(graph, "radius", 2.0)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="must be a positive, finite distance, or null for radius_quantile"):
+            lists_of(graph, "radius", radius=wrong)
+    with pytest.raises(InputError, match="radius belongs to graph=radius, not to graph=mutual"):
+        lists_of(graph, "mutual", radius=1.0)
+    with pytest.raises(InputError, match=r"radius is 1.0 and radius_quantile is 0.2, but there is one radius"):
+        lists_of(graph, "radius", 0.2, 1.0)
     with pytest.raises(InputError, match="are the graph itself"):
         lists_of(graph, "directed")
     reference = NeighborGraph(np.array([[0, 1]]), np.ones((1, 2)), 1.0, 5, self_excluded=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 RESNET20 = ("input", "neck", *(f"stage{s}.block{b}" for s in (1, 2, 3) for b in (1, 2, 3)), "gap", "logits")
 STAGES = ("input", *["stage 1"] * 4, *["stage 2"] * 3, *["stage 3"] * 3, "head", "head")

@@ -1,4 +1,4 @@
-"""Curves from layer to layer, over scales, and the balls beside them: what is drawn is what the tables say."""
+"""Curves from layer to layer and over scales, and occurrences: what is drawn is what the tables say."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from rra_cli.report.ball_bias import MEANS, SIZES, ball_curves
-from rra_cli.report.dimension_scales import axes_of, dimension_scale_figure
+from rra_cli.report.details.dimension_scales import axes_of, dimension_scale_figure
+from rra_cli.report.details.occurrences import occurrence_figure
 from rra_cli.report.load import load_run
-from rra_cli.report.occurrences import occurrence_figure
 from rra_cli.report.pair_curves import pair_curve, relations
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 MakeRun = Callable[..., Path]
 
@@ -70,20 +68,3 @@ def test_scale_curves_and_occurrences_are_the_table(make_run: MakeRun) -> None:
     assert figure is not None
     (first, *_) = (line for line in figure.axes[0].lines if line.get_gid() == "series")
     np.testing.assert_allclose(first.get_xydata(), [[m, 1.0 / (m + 1)] for m in range(1, 5)])
-
-
-def test_balls_are_what_is_known_of_them() -> None:
-    """A ball of 20 dimensions and 2,000 points gives about 16.3; more samples and more dimensions give more."""
-    found = ball_curves(1.0, 40.0, 200, 2000)
-    assert 2 <= len(found) <= 4
-    whole = {d: ball_curves(MEANS[d][-1] - 0.01, MEANS[d][-1] + 0.01, SIZES[0], SIZES[-1])[d] for d in (5, 20)}
-    at = np.interp(np.log(2000), np.log(whole[20][0]), whole[20][1])
-    assert at == pytest.approx(16.3, abs=0.15)
-    for estimates in found.values():
-        assert estimates[0, 0] == 200
-        assert estimates[0, -1] == 2000
-    table = np.array(list(MEANS.values()))
-    assert (np.diff(table, axis=0) > 0).all()
-    assert (np.diff(table, axis=1) > -0.02 * table[:, :-1]).all()
-    assert ball_curves(1.0, 40.0, 100_000, 200_000) == {}
-    assert ball_curves(500.0, 600.0, 200, 2000) == {}

@@ -18,8 +18,8 @@ from rra_cli.report.curves import curve
 from rra_cli.report.glossary import CLASS_SIMILARITY, INTRINSIC_DIMENSION, LAYER_SIMILARITY, term
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
-from rra_cli.report.tables import read_table
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.reading import read_table
+from rra_cli.report.tables.writing import write_table
 
 MakeRun = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from rra_cli.report.invariance_plots import along_figure, chosen_layers, familie
 from rra_cli.report.load import load_run
 from rra_cli.report.run import Run
 from rra_cli.report.style import styled
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 RESNET20 = ("input", "neck", *(f"stage{s}.block{b}" for s in (1, 2, 3) for b in (1, 2, 3)), "gap", "logits")
 LEVELS = (0.1, 0.5, 1.0)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rra_cli.report.per_sample import Block, in_order, write_per_sample
-from rra_cli.report.schema import COMMON, PAIR
+from rra_cli.report.tables.per_sample import Block, in_order, write_per_sample
+from rra_cli.report.tables.schema import COMMON, PAIR
 
 
 def block(values: Any = (0.5, 1.5), ids: Any = None, **changes: Any) -> Block:

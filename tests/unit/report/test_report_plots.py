@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 from rra_cli.report.context_line import context
 from rra_cli.report.curves import curve
-from rra_cli.report.heatmaps import cell_text, nnls_map, nnls_matrix
-from rra_cli.report.layer_axis import layer_ticks, stage_runs
+from rra_cli.report.details.twonn_fit import density, fit_check, mu_distribution, survival
+from rra_cli.report.heatmaps import annotate, cell_texts, nnls_map, nnls_matrix
+from rra_cli.report.layer_axis import chosen_layers, layer_ticks, stage_runs
 from rra_cli.report.load import load_run
 from rra_cli.report.milestones import milestone_matrix
 from rra_cli.report.pair_curves import pair_curve
@@ -27,7 +28,6 @@ from rra_cli.report.plots import plots
 from rra_cli.report.run import Run
 from rra_cli.report.style import COLOURS, DASHES, MARKERS, encode, file_name, line_style, shorten, styled
 from rra_cli.report.training_curves import training_figure
-from rra_cli.report.twonn_fit import chosen_layers, density, fit_check, mu_distribution, survival
 
 MakeRun = Callable[..., Path]
 
@@ -134,26 +134,37 @@ def test_nnls_map_draws_the_table_in_layer_order(make_run: MakeRun) -> None:
     assert image.get_clim() == (0.0, 1.0)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == layers
     written = sorted(text.get_text() for text in figure.axes[0].texts)
-    assert written == sorted(cell_text(value) for value in matrix[np.isfinite(matrix)])
+    assert written == sorted(cell_texts(matrix[np.isfinite(matrix)]))
     lightness = image.cmap(np.linspace(0, 1, 32))[:, :3] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > 0).all()  # reads the same in grey
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("values", "texts"),
     [
-        (1.0, "1"),
-        (0.996, "1"),
-        (0.444, ".44"),
-        (0.0049, ".005"),
-        (0.0004, "0"),
-        (12.34, "12"),
-        (7.125, "7.12"),
-        (-0.25, "-.25"),
+        ((1.0, 0.996, 0.444, 0.4, 0.0049, 0.0, -0.25), ["1", "1", ".44", ".40", ".00", "0", "-.25"]),
+        ((0.052, 0.005, 0.0004), [".052", ".005", ".000"]),
+        ((7.6, 7.125, 0.44, 1.0), ["7.60", "7.12", "0.44", "1.00"]),
+        ((12.34, 7.6, 9.97), ["12.3", "7.6", "10.0"]),
+        ((9.997, 2.0), ["10.0", "2.0"]),
+        ((131.2, 7.6, 1.2), ["131", "8", "1"]),
+        ((1.49, 0.5, -0.5), ["1.49", ".50", "-.50"]),
     ],
 )
-def test_cell_text(value: float, text: str) -> None:
-    assert cell_text(value) == text
+def test_cells_of_a_map_have_equally_many_decimals(values: tuple[float, ...], texts: list[str]) -> None:
+    assert cell_texts(np.array(values)) == texts
+    assert cell_texts(np.empty(0)) == []
+
+
+def test_cells_of_a_map_have_one_size() -> None:
+    figure = Figure()
+    sizes = []
+    for values in ([[0.44, 0.4]], [[12.34, 7.6]], [[7.6, np.nan]]):
+        axes = figure.subplots()
+        annotate(axes, np.array(values), low=0.0, high=20.0)
+        (size,) = {text.get_fontsize() for text in axes.texts}
+        sizes.append(size)
+    assert sizes[0] > sizes[1] == sizes[2], "four characters need more room than three"
 
 
 def test_beside_altered_samples_there_is_no_accuracy_of_unaltered_ones(make_run: MakeRun) -> None:
@@ -236,17 +247,16 @@ def test_mu_plots_show_the_fitted_dimension(make_run: MakeRun) -> None:
     run = load_run(make_run(layers=list("abcdefgh"), stages=None))
     here = (run.main_checkpoint, "test", run.variants[0])
     ids = column(run, "id_twonn", split="test")
-    expected = chosen_layers(8, int(np.argmax(ids)))
     figure = fit_check(run, *here)
     assert figure is not None
     lines = artists(figure, "law")
     slopes = [line.get_ydata()[1] / line.get_xdata()[1] for line in lines]
-    np.testing.assert_allclose(slopes, ids[expected])
-    assert [line.get_ydata()[0] for line in lines] == [0.0] * 6
+    np.testing.assert_allclose(slopes, ids)
+    assert [line.get_ydata()[0] for line in lines] == [0.0] * 8
     figure = mu_distribution(run, *here)
     assert figure is not None
     at_one = [line.get_ydata()[0] for line in artists(figure, "law")]
-    np.testing.assert_allclose(at_one, ids[expected])  # the law's density at μ = 1 is d
+    np.testing.assert_allclose(at_one, ids)  # the law's density at μ = 1 is d
 
 
 def test_training_curves_draw_the_history(make_run: MakeRun) -> None:

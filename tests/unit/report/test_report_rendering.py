@@ -15,8 +15,8 @@ import pytest
 from rra_cli.errors import UserError
 from rra_cli.report import figures as drawn_plots
 from rra_cli.report import render
-from rra_cli.report.schema import TABLES
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
+from rra_cli.report.tables.schema import TABLES
 
 MakeRun = Callable[..., Path]
 SMALL: dict[str, Any] = {"layers": ["input", "conv", "logits"], "stages": None, "splits": ["test"]}
@@ -242,7 +242,8 @@ def test_no_run_folder_is_the_users_fault(tmp_path: Path) -> None:
 def test_importing_the_report_is_cheap() -> None:
     """`rra --help` imports the package: neither matplotlib nor pandas comes with it, and pyplot never."""
     code = (
-        "import sys, rra_cli.report.plots, rra_cli.report.tables, rra_cli.report.writing, rra_cli.report.per_sample;"
+        "import sys, rra_cli.report.plots;"
+        "from rra_cli.report.tables import per_sample, reading, writing;"
         "assert not {'matplotlib', 'pandas', 'torch', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
 from rra_cli.report.run import Run
-from rra_cli.report.scale_maps import across_sheet, best_scales_figure, within_sheet
-from rra_cli.report.scales import diagonal_figure, local_figure, scales_figure
+from rra_cli.report.scales.curves import diagonal_figure, local_figure, scales_figure
+from rra_cli.report.scales.maps import across_sheet, best_scales_figure, within_sheet
 from rra_cli.report.series import Variant
 from rra_cli.report.style import encode, styled
+from rra_cli.report.tables.writing import write_table
 from rra_cli.report.tables_html import best_scales_html
-from rra_cli.report.writing import write_table
 
 MakeRun = Callable[..., Path]
 LAYERS = ["input", "conv1", "conv2", "conv3"]

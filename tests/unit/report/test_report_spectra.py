@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from rra_cli.report.details.spectra import spectrum_figure
 from rra_cli.report.load import load_run
 from rra_cli.report.plots import plots
-from rra_cli.report.spectra import spectrum_figure
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 MakeRun = Callable[..., Path]
 LAYERS = list("abc")

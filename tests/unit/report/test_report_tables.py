@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rra_cli.errors import UserError
-from rra_cli.report.schema import COMMON, TABLES, metric_columns
-from rra_cli.report.tables import read_table, read_tables
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.reading import read_table, read_tables
+from rra_cli.report.tables.schema import COMMON, TABLES, metric_columns
+from rra_cli.report.tables.writing import write_table
 
 
 def common(**changes: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from rra_cli.report.glossary import term
 from rra_cli.report.load import load_run
 from rra_cli.report.milestones import to_last_figure, to_last_matrix
 from rra_cli.report.plots import plots
-from rra_cli.report.schema import TABLES
-from rra_cli.report.tables import read_table
+from rra_cli.report.tables.reading import read_table
+from rra_cli.report.tables.schema import TABLES
+from rra_cli.report.tables.writing import write_table
 from rra_cli.report.transfer import transfer_figure
-from rra_cli.report.writing import write_table
 
 MakeRun = Callable[..., Path]
 LAYERS = list("abc")

@@ -14,19 +14,19 @@ from matplotlib.figure import Figure
 
 from rra_cli.report.load import load_run
 from rra_cli.report.run import Run
-from rra_cli.report.sample_curves import (
+from rra_cli.report.samples.curves import (
     along_layers_figure,
     by_neighbors_figure,
     by_size_figure,
     mu_figure,
     similarity_figure,
 )
-from rra_cli.report.sample_maps import layer_map, sim_by_neighbors_figure, sim_by_samples_figure, similarity_sheet
-from rra_cli.report.sample_plots import sample_plots
-from rra_cli.report.sample_view import Place
+from rra_cli.report.samples.maps import layer_map, sim_by_neighbors_figure, sim_by_samples_figure, similarity_sheet
+from rra_cli.report.samples.plots import sample_plots
+from rra_cli.report.samples.view import Place
 from rra_cli.report.series import Variant
 from rra_cli.report.style import encode, styled
-from rra_cli.report.writing import write_table
+from rra_cli.report.tables.writing import write_table
 
 MakeRun = Callable[..., Path]
 LAYERS = ["input", "conv1", "conv2"]
@@ -201,7 +201,7 @@ def test_a_density_has_one_label_in_all_figures_and_those_left_out_are_counted(
         return next(plot.caption for plot in sample_plots(run) if plot.name.startswith("nnls_samples_maps"))
 
     assert "are shown" not in caption(found.run), "the control: all three are"
-    monkeypatch.setattr("rra_cli.report.sample_maps._MOST_COLUMNS", 2)
+    monkeypatch.setattr("rra_cli.report.samples.maps._MOST_COLUMNS", 2)
     assert "Of 3 densities 2 are shown." in caption(found.run)
     sheet = similarity_sheet(found)
     assert sheet is not None
@@ -292,7 +292,7 @@ def test_bands_are_the_runs_intervals_where_it_has_them_and_standard_errors_else
 
 def test_captions_say_which_bands_are_intervals(run: Run) -> None:
     captions = {plot.name: plot.caption for plot in sample_plots(with_intervals(run))}
-    kind = "95 % intervals over sets of such samples, from disjoint blocks of them, elsewhere ±1.96 standard errors"
+    kind = "95 % intervals over sets of such samples, elsewhere ±1.96 standard errors"
     for name in ("id_twonn_samples_test", "id_twonn_samples_layers_test"):
         assert f"Bands: at N = 10,000 {kind}" in captions[name]
     assert f"Bands: at N = 10,000, k = 100 {kind}" in captions["nncs_samples_test"]

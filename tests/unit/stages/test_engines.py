@@ -27,8 +27,8 @@ from rra_cli.neighbors.engine import Engine
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.reporters import make_reporter
-from rra_cli.stages.engines import reserve_threads
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.engines import reserve_threads
+from rra_cli.stages.graphs.graph import GraphStage
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.stages.stage import Context, ensure
 from rra_cli.stages.tabulate import Tabulator

@@ -32,8 +32,8 @@ from rra_cli.models.model import Model
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.stages.array_rows import shown_ranks
 from rra_cli.stages.lay_out import lay_out
+from rra_cli.stages.lay_out.network_layers import check_heads
 from rra_cli.stages.layout import Layout
-from rra_cli.stages.network_layers import check_heads
 from rra_cli.stages.tabulate import Tabulator
 from rra_cli.training.optimizer import SGD
 

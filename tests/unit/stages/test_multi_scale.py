@@ -25,6 +25,7 @@ from rra_cli.methods.none import NoTraining
 from rra_cli.metrics.class_similarity import NNCS
 from rra_cli.metrics.intrinsic_dimension import TwoNN
 from rra_cli.metrics.layer_similarity import NNLS, nnls
+from rra_cli.metrics.pca_dimension import PCADimension
 from rra_cli.models.convnet import ConvNetSmall
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.stages.lay_out import lay_out
@@ -193,6 +194,23 @@ def test_the_table_of_scales_says_what_is_local_and_how_large_the_maps_are(table
         *(("4", "4"), ("2", "2"), ("1", "1")),
     )
     assert sides["gap", "avg4"] == ("", "")
+
+
+def test_the_table_of_scales_has_every_metric_of_layers(root: Path) -> None:
+    metrics = {
+        "pca_dimension": PCADimension(),
+        "participation_ratio": PCADimension("participation_ratio"),
+        "id_twonn": TwoNN(),
+    }
+    pooling = {"none": Pooling(), "avg2": Pooling("avg", 2)}
+    tables = run(experiment(root, pooling, metrics=MetricSet(metrics)), root / "linear")
+    found = rows(tables / "scales.csv")
+    values = {(row["metric"], row["layer"], row["pool"]): row["value"] for row in found}
+    assert values == {(row["metric"], row["layer"], row["pool"]): row["value"] for row in rows(tables / "metrics.csv")}
+    assert {metric for metric, _, _ in values} == set(metrics)
+    for row in found:
+        whole = float(values[row["metric"], row["layer"], "none"])
+        assert float(row["local"]) == pytest.approx(whole - float(row["value"]))
 
 
 def test_the_best_scale_of_layers_and_stages(tables: Path) -> None:

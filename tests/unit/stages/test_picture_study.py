@@ -255,6 +255,17 @@ def test_a_panel_says_how_many_samples_it_leaves_out(root: Path) -> None:
     assert all(axes.get_title().splitlines()[2] == "77 of 80, 2 parts" for axes in made.axes if axes.get_visible())
 
 
+def test_a_method_without_components_names_no_parts(root: Path) -> None:
+    run = load_run(root / "run")
+    assert run.tables.picture_quality is not None
+    partly = run.tables.picture_quality.assign(left_out=3)
+    run = replace(run, tables=replace(run.tables, picture_quality=partly))
+    with styled():
+        made = picture_plots.picture_figure(run, run.main_checkpoint, "test", run.plain_variants[0], "pca")
+    assert made is not None
+    assert all(axes.get_title().splitlines()[2] == "77 of 80" for axes in made.axes if axes.get_visible())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -29,10 +29,10 @@ from rra_cli.metrics.spectrum import SingularValues
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.neighbors.nn_descent import PynndescentEngine
 from rra_cli.neighbors.subsets import exact_subset_blocks
-from rra_cli.stages import sample_lists
 from rra_cli.stages.lay_out import lay_out
-from rra_cli.stages.sample_order import sampling
-from rra_cli.stages.sample_tables import compared
+from rra_cli.stages.samples import lists as sample_lists
+from rra_cli.stages.samples.order import sampling
+from rra_cli.stages.samples.tables import compared
 
 N, SIZES, K = 50, (20, 35), 5
 DENSITIES = (0.1, 0.4, 1.0)

@@ -36,9 +36,9 @@ from rra_cli.models.mlp import MLP
 from rra_cli.neighbors.engine import ShardedEngine
 from rra_cli.neighbors.exact import ExactEngine, exact_neighbors
 from rra_cli.neighbors.graph import NeighborGraph
-from rra_cli.stages.graph import GraphStage
+from rra_cli.stages.graphs.graph import GraphStage
+from rra_cli.stages.graphs.shards import rows_of_shard
 from rra_cli.stages.lay_out import lay_out
-from rra_cli.stages.shards import rows_of_shard
 from rra_cli.stages.stage import Context
 from rra_cli.training.optimizer import SGD
 

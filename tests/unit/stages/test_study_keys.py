@@ -23,7 +23,7 @@ from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import Metric
 from rra_cli.neighbors.exact import ExactEngine
 from rra_cli.stages.lay_out import lay_out
-from rra_cli.stages.uncertainty import uncertainty_of
+from rra_cli.stages.uncertainty.study import uncertainty_of
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_what_decides_an_interval_or_a_null_decides_its_key(tmp_path: Path, fold
         assert study is not None
         # One set of lists serves all, also those that read fewer neighbours, which come last here.
         assert {each.k for each in study.lists.values()} == {max(each.k for each in study.blocks.values())}
-        measures = [*study.blocks.values(), *study.nulls.values()]
+        measures = [*study.blocks.values(), *(stage for null in study.nulls.values() for stage in null.stages)]
         lists = [f"lists {each.spec.key}" for each in study.lists.values()]
-        return {*lists, *(f"{each.name} {each.key} {each.spec.key}" for each in measures)}
+        return {*lists, *(f"{each.name} {getattr(each, 'key', '')} {each.spec.key}" for each in measures)}
 
     def other(*given: Any, **changes: Any) -> set[str]:
         """Which of them are others."""
@@ -85,14 +85,15 @@ def test_what_decides_an_interval_or_a_null_decides_its_key(tmp_path: Path, fold
 
     before = keys()
     blocks = {f"block_values {key}" for key in ("id", "nncs", "hubness", "nnls", "imbalance")}
-    nulls = {f"null_values {key}" for key in ("nncs", "nnls")}
+    ranks, lists_read = "permuted_ranks imbalance", {f"null_values {key}" for key in ("nncs", "nnls")}
+    nulls = {*lists_read, ranks}
     assert {what.rpartition(" ")[0] for what in before} == {"lists", *blocks, *nulls}
     assert not other()
     assert other(replace(BOTH, permutations=99)) == nulls
     assert other(neighbors=ExactEngine(k=K, preprocess="zscore")) == {"lists", *blocks, *nulls}
     # 9 / 4^(2/3) = 3.57 instead of 2 within a block; some read as many as ever.
     reading = blocks - {"block_values id", "block_values imbalance"}
-    assert other(neighbors=ExactEngine(k=9)) == {"lists", *reading, *nulls}
+    assert other(neighbors=ExactEngine(k=9)) == {"lists", *reading, *lists_read}
     of_labels = {"block_values nncs", "null_values nncs"}
     assert other(BOTH, {**METRICS, "nncs": NNCS(class_balanced=True)}) == of_labels
     np.save(folder / "labels.npy", np.arange(200) % 4)

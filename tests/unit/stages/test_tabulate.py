@@ -29,6 +29,8 @@ from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import LayerData, LayerPairMetric, Metric
 from rra_cli.models.mlp import MLP
 from rra_cli.neighbors.exact import ExactEngine
+from rra_cli.report.run import Run
+from rra_cli.report.tables.reading import apart, read_tables
 from rra_cli.stages.lay_out import lay_out
 from rra_cli.training.optimizer import SGD
 
@@ -114,7 +116,7 @@ def test_another_metric_of_pairs_has_a_table_of_its_own(both: Path, tmp_path: Pa
     assert (both / "nnls.csv").read_bytes() == (alone / "nnls.csv").read_bytes()
     assert not (alone / "pairs.csv").exists()
     layers = [row["layer"] for row in rows(both / "layers.csv") if row["split"] == "test"]
-    found = rows(both / "pairs.csv")
+    found = [row for row in rows(both / "pairs.csv") if row["metric"] != "nnls"]
     assert len(found) == len(rows(both / "nnls.csv")) == 2 * len(layers) ** 2
     for row in found:
         assert (row["metric"], row["chance"], row["std_error"], row["reason"]) == ("toy", "-1.0", "", "")
@@ -124,12 +126,38 @@ def test_another_metric_of_pairs_has_a_table_of_its_own(both: Path, tmp_path: Pa
     assert (both / "pairs.parquet").is_file()
 
 
+def test_nnls_stands_beside_the_other_metrics_of_pairs(both: Path) -> None:
+    """In the same rows and columns as in its own table, and a report reads it once."""
+    copied = [row for row in rows(both / "pairs.csv") if row.pop("metric") == "nnls"]
+    assert [row | {"nnls": row.pop("value")} for row in copied] == rows(both / "nnls.csv")
+    read = read_tables(both.parent)
+    assert read.pairs is not None
+    assert set(read.pairs["metric"]) == {"nnls", "toy"}
+    run = Run("toy", apart(read))
+    assert run.pair_metrics == ("toy",)
+    assert list(run.similarities) == ["nnls", "toy"]
+
+
+def test_a_metric_called_nnls_that_is_not_in_its_table_is_one_of_the_others(both: Path) -> None:
+    read = read_tables(both.parent)
+    assert read.pairs is not None
+    pairs = read.pairs.copy()
+    at = pairs.index[pairs["metric"] == "nnls"][-1]
+    pairs.loc[at, "value"] += 1e-12
+    changed = apart(replace(read, pairs=pairs))
+    assert changed.pairs is not None
+    assert set(changed.pairs["metric"]) == {"nnls", "toy"}
+
+
 def test_the_first_similarity_of_layers_is_the_one_of_its_table(tmp_path: Path) -> None:
     """A second one with other settings goes where all other metrics of pairs are."""
     folder = tables(tmp_path, {"sim": ShiftedNNLS(), "shifted": ShiftedNNLS(shift=7)})
     first = [float(row["nnls"]) for row in rows(folder / "nnls.csv")]
-    assert [float(row["value"]) - 7 for row in rows(folder / "pairs.csv")] == first
-    assert {row["metric"] for row in rows(folder / "pairs.csv")} == {"shifted"}
+    pairs = rows(folder / "pairs.csv")
+    assert [float(row["value"]) - 7 for row in pairs if row["metric"] == "shifted"] == first
+    assert [float(row["value"]) for row in pairs if row["metric"] == "sim"] == first
+    assert len(pairs) == 2 * len(first)
+    assert Run("", apart(read_tables(folder.parent))).pair_metrics == ("shifted",), "whatever its key is"
 
 
 def test_equal_metrics_of_pairs_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The report of a comparison of runs: its tables, plots and page."""

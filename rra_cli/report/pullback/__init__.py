@@ -1,0 +1,1 @@
+"""The plots of the pullback metrics (docs/pullback.md): lines, planes and grids."""

@@ -1,0 +1,1 @@
+"""The plots of a run at several pooling scales: curves and maps."""
