@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from rra_cli.core.progress import Progress, Reporter
@@ -54,11 +55,15 @@ def build_all(stages: Sequence[Stage], context: Context, begin: Begin) -> None:
     done = 0
     for crew, group in _crews(together, context):
         if len(crew.devices) > 1:
-            _build_by(crew, group, context, lambda count, stage, before=done: begin(before + count, stage))  # type: ignore[misc]
+            _build_by(crew, group, context, partial(_begin_after, done, begin))
         else:
             _one_by_one(group, context, begin, done)
         done += len(group)
     _one_by_one([stage for stage in stages if not stage.concurrent], context, begin, done)
+
+
+def _begin_after(done: int, begin: Begin, count: int, stage: Stage) -> None:
+    begin(done + count, stage)
 
 
 def _one_by_one(stages: Sequence[Stage], context: Context, begin: Begin, done: int) -> None:
