@@ -23,7 +23,8 @@ _NOT_A_DIFFERENCE = frozenset({"seed", "experiment", "runtime", "store", "hydra"
 # that tells two networks apart, so it counts although it only says where they lie.)
 _PICKS = frozenset(
     {"method.milestones", "activations.checkpoints", "activations.keep", "dataset.splits", "transfer_layers"}
-    | {"metrics.per_sample", "metrics.per_class", "compare"}
+    | {"metrics.per_sample", "metrics.per_class", "compare", "pictures", "samples"}
+    | {"metrics.intervals", "metrics.interval_level", "metrics.null_test", "metrics.permutations"}
 )
 # In these a whole entry may be there or not without changing the others; where both have it, its settings count.
 _KEYED = ("metrics", "transfer", "pooling", "invariance")

@@ -19,6 +19,8 @@ _DROP = getattr(mmap_module, "MADV_DONTNEED", None)  # Linux has it
 BLOCK = 1 << 23
 # A standard deviation smaller than this, relative to the values' size, is what rounding leaves of equal samples.
 ROUNDING = 1e-13
+# Sums of squares between which no layer of float32 numbers is missing.
+_SMALLEST, _LARGEST = 1e-91, 1e90
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,19 @@ class Centred:
         return float(self.lengths.sum())
 
     @cached_property
+    def beyond(self) -> str:
+        """That values are so large or small, as only float64 holds them, that their sixth powers are no numbers."""
+        with np.errstate(over="ignore"):
+            size = float(self.n * (self.mean @ self.mean)) + self.total
+        if _SMALLEST < size < _LARGEST or not self.mean.any():
+            return ""
+        return f"values of about {np.abs(self.mean).max():.0e} are beyond the range of float32; scale the layer"
+
+    @cached_property
     def collapsed(self) -> str:
-        """Why nothing can be said of the layer: its samples are one point. "" where they are not."""
+        """Why nothing can be said of the layer: its samples are one point, or it is `beyond`; "" otherwise."""
+        if self.beyond:
+            return self.beyond
         size = float(self.n * (self.mean @ self.mean)) + self.total
         return f"all {self.n} samples coincide (a collapsed layer)" if self.total <= ROUNDING**2 * size else ""
 

@@ -124,6 +124,8 @@ def _measured(
         matrix, chance = unbiased_hsic(products), np.zeros_like(biased)
     if not scaled:
         return matrix, chance
+    halves = np.frexp(np.diag(biased))[1] // 2  # products of two normalisers neither overflow nor become 0
+    matrix, chance, biased = (np.ldexp(of, -np.add.outer(halves, halves)) for of in (matrix, chance, biased))
     own = np.where(np.diag(matrix) > _NOTHING * np.diag(biased), np.diag(matrix), np.nan)
     scale = np.sqrt(np.outer(own, own))
     return np.clip(matrix / scale, -1.0, 1.0), chance / scale  # rounding may leave 1 + 1e-16

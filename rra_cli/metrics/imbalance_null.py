@@ -37,14 +37,15 @@ def permuted_imbalances(
 
     The first value is that of the samples in their own order. It and the others are made of the same ranks, so that
     they are exchangeable where the layers are unrelated, and a p-value of them is exact however distances are rounded.
-    graphs, layers: as in `imbalance_pairs`; a layer whose samples coincide is in no pair. With a folder in the
+    graphs, layers: as in `imbalance_pairs`; a layer whose samples coincide, or whose values are
+    beyond float32, is in no pair. With a folder in the
     workshop, an interrupted call goes on with the layers that it has not looked at.
     """
     n = len(graphs[0]) if graphs else 0
     usable = [
         place
         for place, (graph, x) in enumerate(zip(graphs, layers, strict=True))
-        if not (collapsed(graph) and Centred(x).collapsed)
+        if not ((collapsed(graph) and Centred(x).collapsed) or Centred(x).beyond)
     ]
     found = dict[tuple[int, int], NDArray[np.float64]]()
     for done, b in enumerate(usable):

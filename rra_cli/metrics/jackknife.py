@@ -63,13 +63,15 @@ def spread(without: NDArray[np.float64], n: int) -> Spread:
         return unknown(f"{n} samples, of which {FEWEST_SAMPLES} are needed")
     if not np.isfinite(without).all():
         return unknown("without a single sample it has no value")
-    squares = np.square(without - without.mean())
+    exponent = int(np.frexp(np.abs(without).max())[1])  # fourth powers of values that are neither 1e100 nor 1e-100
+    values = np.ldexp(without, -exponent)
+    squares = np.square(values - values.mean())
     total = float(squares.sum())
-    if total <= len(without) * (ROUNDING * float(np.abs(without).max())) ** 2:
+    if total <= len(without) * (ROUNDING * float(np.abs(values).max())) ** 2:
         return Spread(0.0, float(n), n)
     decide = total**2 / float(squares @ squares) * n / len(without)
     error = (n - 1) * (total / (len(without) - 1) / n) ** 0.5
-    return Spread(error, decide, n, few(decide))
+    return Spread(float(np.ldexp(error, exponent)), decide, n, few(decide))
 
 
 def few(decide: float) -> str:

@@ -104,9 +104,9 @@ def kernel_spreads(layers: Sequence[Centred], progress: Progress = silent) -> di
         biased, unbiased = _without(sums, a, b)
         values = {"hsic_biased": biased, "hsic_unbiased": unbiased}
         with np.errstate(divide="ignore", invalid="ignore"):
-            values["cka_biased"] = biased / np.sqrt(own[a][0] * own[b][0])
+            values["cka_biased"] = biased / np.sqrt(own[a][0]) / np.sqrt(own[b][0])
             scale = [np.where(u > _NOTHING * v, u, np.nan) for v, u in (own[a], own[b])]
-            values["cka_unbiased"] = unbiased / np.sqrt(scale[0] * scale[1])
+            values["cka_unbiased"] = unbiased / np.sqrt(scale[0]) / np.sqrt(scale[1])
         found[a, b] = {name: spread(values[name], n) for name in QUANTITIES}
     return found
 

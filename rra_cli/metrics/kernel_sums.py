@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
+from math import frexp, ldexp
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,22 @@ class KernelSums:
     def kernel_squares(self) -> float:
         """The sum of K_ij^2, where A is K - (trace / (n - 1)) H."""
         return self.squares + self.trace**2 / (self.n - 1)
+
+    def scaled(self) -> tuple[KernelSums, int]:
+        """Those of A / 2^e, whose trace is about 1, so that products of sums do not leave the range of numbers; e."""
+        e = frexp(self.trace)[1]
+        scaled = replace(
+            self,
+            trace=ldexp(self.trace, -e),
+            squares=ldexp(self.squares, -2 * e),
+            own_squares=ldexp(self.own_squares, -2 * e),
+            own_cubes=ldexp(self.own_cubes, -3 * e),
+            weighted=ldexp(self.weighted, -3 * e),
+            crossed=ldexp(self.crossed, -3 * e),
+            cubes=ldexp(self.cubes, -3 * e),
+            cyclic=ldexp(self.cyclic, -3 * e),
+        )
+        return scaled, e
 
 
 def kernel_sums(layer: Centred, *, path: Path | None = None, progress: Progress = silent) -> KernelSums:

@@ -15,7 +15,7 @@ from rra_cli.metrics.canonical import CCA, IN_MEMORY, SVCCA
 from rra_cli.metrics.canonical_jackknife import canonical_spread
 from rra_cli.metrics.centred import Centred, centred
 from rra_cli.metrics.hsic import CKA, HSIC
-from rra_cli.metrics.jackknife import NONE, Spread, few, of_correlation, of_positive, of_signed, unknown
+from rra_cli.metrics.jackknife import NONE, ROUNDING, Spread, few, of_correlation, of_positive, of_signed, unknown
 from rra_cli.metrics.kernel_jackknife import kernel_spreads, participation_spread
 from rra_cli.metrics.metric import Metric, Workshop
 from rra_cli.metrics.pca_dimension import PCADimension
@@ -139,4 +139,5 @@ def ends(
     if isinstance(metric, PCADimension):
         return of_positive(value, reach, 1.0), error
     low = -1.0 if isinstance(metric, CKA) and metric.estimator == "unbiased" else 0.0
-    return of_correlation(value, reach, low), error
+    # Where one layer is linear in the other no sample changes that; what the first order leaves is of the second.
+    return of_correlation(value, reach, low), 0.0 if value >= 1.0 - ROUNDING else error

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import erfc, factorial, isnan, nan, perm, prod, sqrt
+from math import erfc, factorial, isnan, ldexp, nan, perm, prod, sqrt
 
 from rra_cli.metrics.kernel_sums import KernelSums
 
@@ -41,10 +41,11 @@ class Moments:
 
 def permutation_moments(a: KernelSums, b: KernelSums) -> Moments:
     """Of sum_ij A_ij B_s(i)s(j) over all n! permutations s; both of n samples. Its mean is 0."""
+    (a, of_a), (b, of_b) = a.scaled(), b.scaled()
     variance, third = _moment(a, b, 2), _moment(a, b, 3)
     if not variance > _ROUNDING**2 * a.kernel_squares * b.kernel_squares:
         return Moments(0.0, nan, nan)
-    return Moments(0.0, sqrt(variance), third / variance**1.5)
+    return Moments(0.0, ldexp(sqrt(variance), of_a + of_b), third / variance**1.5)
 
 
 def pearson_p(value: float, moments: Moments) -> float:

@@ -35,7 +35,6 @@ def null_moments(metric: Product, a: KernelSums, b: KernelSums) -> Moments:
         factor, mean = 1.0 / (n - 1) ** 2, a.trace * b.trace / (n - 1)
         own = (a.kernel_squares, b.kernel_squares)
     if isinstance(metric, CKA):
-        scale = own[0] * own[1]
-        factor = 1.0 / sqrt(scale) if scale > 0.0 else nan
+        factor = 1.0 / sqrt(own[0]) / sqrt(own[1]) if min(own) > 0.0 else nan
     found = permutation_moments(a, b)
     return replace(found, mean=mean * factor, sd=found.sd * factor)

@@ -52,8 +52,14 @@ def build_all(stages: Sequence[Stage], context: Context, begin: Begin) -> None:
     begin: told the number of stages that were begun before, and the stage, one call at a time.
     """
     together = [stage for stage in stages if stage.concurrent]
-    done = 0
-    for crew, group in _crews(together, context):
+    crews, done = list(_crews(together, context)), 0
+    if any(len(crew.devices) > 1 for crew, _ in crews):
+        # Layers are captured before, by one pass, so that no search waits for it.
+        needs = dict.fromkeys(need for stage in together for need in stage.needs)
+        for need in [need for need in needs if not need.done(context.store)]:
+            begin(0, need)
+            ensure(need, context)
+    for crew, group in crews:
         if len(crew.devices) > 1:
             _build_by(crew, group, context, partial(_begin_after, done, begin))
         else:
@@ -82,7 +88,8 @@ def _crews(stages: Sequence[Stage], context: Context) -> Iterator[tuple[_Crew, l
     threads, memory = thread_count(), workspace(context.memory)
     costs = [(stage.cost(), stage) for stage in stages]
     found = [(searches_at_once(cost, threads, memory, len(stages)), cost.seconds, stage) for cost, stage in costs]
-    found.sort(key=lambda each: (each[0], -each[1]))  # the longest of a crew first, so that all end at the same time
+    # The longest of a crew first, so that all end at the same time.
+    found.sort(key=lambda each: (each[0], -each[1] if each[0] > 1 else 0.0))
     for count, members in groupby(found, key=lambda each: each[0]):
         group = [stage for _, _, stage in members]
         count = min(count, 1 << (len(group).bit_length() - 1))
@@ -92,14 +99,9 @@ def _crews(stages: Sequence[Stage], context: Context) -> Iterator[tuple[_Crew, l
 def _build_by(crew: _Crew, stages: Sequence[Stage], context: Context, begin: Begin) -> None:
     """Builds stages with a thread for each member of a crew, who takes the next one when done with one.
 
-    A graph in shards is given to every device: they share its shards as processes do. Layers are captured first, on
-    `context.device`, all of them by one pass. The memory is shared out. Where a search fails the others end at their
-    next block, and its fault is raised.
+    A graph in shards is given to every device: they share its shards as processes do. The memory is shared out. Where a
+    search fails the others end at their next block, and its fault is raised.
     """
-    for need in dict.fromkeys(need for stage in stages for need in stage.needs):
-        if not need.done(context.store):
-            begin(0, need)
-            ensure(need, context)
     count, all_threads = len(crew.devices), thread_count()
     jobs = iter([stage for stage in stages for _ in range(count if stage.shared and crew.threads is None else 1)])
     memory = context.memory if context.memory and crew.threads is None else workspace(context.memory) // count

@@ -123,7 +123,10 @@ def _add_blocks(study: Uncertainty, layout: Layout, measured: Sequence[Of]) -> N
     """One set of block graphs a layer, with as many neighbours as the metric that reads most."""
     sizes = sorted({each.point.n_samples for each in measured})
     few = [n for n in sizes if not n_blocks(n)]
-    layout.notes += [f"no intervals of {n:,} samples: four blocks of 50 samples are needed at least" for n in few]
+    layout.notes += [
+        f"no intervals of metrics of neighbour graphs of {n:,} samples: four blocks of 50 samples are needed at least"
+        for n in few
+    ]
     reach: dict[int, int] = {}
     for each in measured:
         n = each.point.n_samples

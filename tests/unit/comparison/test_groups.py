@@ -56,6 +56,10 @@ def test_runs_that_differ_by_the_seed_are_one_group_of_ascending_seeds() -> None
         {"neighbors__shards": 4},
         {"method__milestones": [0, 10]},
         {"metrics": {"per_sample": True, "nncs": {"name": "nncs", "class_balanced": False}, "nnls": {"name": "nnls"}}},
+        {"metrics__intervals": "blocks", "metrics__interval_level": 0.9},
+        {"metrics__null_test": "permutation", "metrics__permutations": 99},
+        {"pictures": {"layers": ["logits"]}},
+        {"samples": {"sizes": [50, 100]}},
         {"experiment": "other"},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -133,3 +134,26 @@ def test_what_does_not_fit_is_refused() -> None:
         linear_cka(layers()[0], layers()[1][:-1])
     with pytest.raises(InputError, match="biased, unbiased"):
         linear_hsic(*layers()[:2], estimator="debiased")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("power", [126, -140])
+def test_cka_has_no_unit_at_the_ends_of_float32(estimator: Literal["biased", "unbiased"], power: int) -> None:
+    """The eighth powers of values of 2^126 and 2^-140 are no numbers; HSIC, of fourth powers, is scaled by them."""
+    x, y = RNG(7).normal(size=(20, 3)), RNG(8).normal(size=(20, 4))
+    large = [np.ldexp(each, power) for each in (x, y)]
+    expected, found = cka_pairs([x, y], estimator=estimator), cka_pairs(large, estimator=estimator)
+    for pair in expected:
+        assert found[pair].value == pytest.approx(expected[pair].value, rel=1e-12)
+        assert found[pair].chance == pytest.approx(expected[pair].chance, rel=1e-12)
+    own = hsic_pairs(large, estimator=estimator)[0, 1].value
+    assert own == pytest.approx(np.ldexp(hsic_pairs([x, y], estimator=estimator)[0, 1].value, 4 * power), rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_values_beyond_float32_are_told(factor: float) -> None:
+    x = RNG(9).normal(size=(20, 3)) + 2.0
+    found = hsic_pairs([x, factor * x])
+    assert found[0, 0].value > 0.0
+    assert np.isnan(found[0, 1].value)
+    assert "beyond the range of float32; scale the layer" in found[0, 1].reason

@@ -171,3 +171,9 @@ def test_half_precision_is_read_as_it_is() -> None:
     expected = imbalance_pairs(graphs, layers)
     found = permuted_imbalances(graphs, layers, 1)
     assert found[0, 1][0] == pytest.approx(expected[0, 1].value, rel=1e-14)
+
+
+def test_a_layer_beyond_float32_is_in_no_pair() -> None:
+    x = np.random.default_rng(10).normal(size=(12, 3)) + 1.0
+    every = [x, 1e200 * x, x**3]
+    assert set(permuted_imbalances([exact_neighbors(each, 1) for each in every], every, 2)) == {(0, 2), (2, 0)}

@@ -105,3 +105,12 @@ def test_wilsons_interval_holds_near_one_where_the_standard_error_does_not() -> 
     share = counts / n
     plain = np.abs(share - p) <= 1.96 * np.sqrt(share * (1 - share) / n)
     assert weights @ plain < 0.7, "the control"
+
+
+@pytest.mark.parametrize("power", [400, -400])
+def test_it_has_the_unit_of_the_values_however_large_that_is(power: int) -> None:
+    """The fourth powers of 2^400 and 2^-400 are no numbers."""
+    values = RNG(4).normal(size=60) + 3.0
+    expected, found = spread(values, 60), spread(np.ldexp(values, power), 60)
+    assert found.std_error == np.ldexp(expected.std_error, power)
+    assert found.decide == expected.decide

@@ -103,3 +103,15 @@ def test_where_samples_are_few_or_coincide_but_for_one_it_is_not_known() -> None
     x, y = np.zeros((60, 2)), RNG(1).normal(size=(60, 2))
     x[7] = 1.0
     assert kernel_spreads(centred([x, y]))[0, 1]["cka_biased"].reason == "without a single sample it has no value"
+
+
+@pytest.mark.parametrize("power", [120, -140])
+def test_it_has_the_unit_of_its_quantity_at_the_ends_of_float32(power: int) -> None:
+    """The eighth powers of values of 2^120 and 2^-140 are no numbers."""
+    every = layers()
+    expected = kernel_spreads(centred(every))
+    found = kernel_spreads(centred([np.ldexp(x, power) for x in every]))
+    for name in QUANTITIES:
+        unit = 0 if name.startswith("cka") else 4 * power
+        std_error = np.ldexp(expected[0, 1][name].std_error, unit)
+        assert found[0, 1][name].std_error == pytest.approx(std_error, rel=1e-9, abs=0.0)

@@ -4,6 +4,7 @@ hold."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,18 @@ def test_equal_layers_are_surely_equal(metric: LayerPairMetric) -> None:
     low, high = ends(metric, value_of(metric, [x, RNG(2).normal(size=(200, 8))]), told[0, 2][0], 200, 0.95)[0]
     assert high - low > 1e-3
     assert low >= (-1.0 if isinstance(metric, CKA) else -np.inf)
+
+
+@pytest.mark.parametrize("summary", ["mean", "mean_square"])
+def test_a_layer_that_is_linear_in_another_has_no_error(summary: Any) -> None:
+    """As logits are in the layer before them: without any sample all correlations are 1. The control: with noise."""
+    metric, x = CCA(summary), RNG(0).normal(size=(300, 24))
+    logits = x @ RNG(1).normal(size=(24, 5))
+    noisy = logits + RNG(2).normal(size=logits.shape)
+    for other, exact in ((logits, True), (noisy, False)):
+        told = spreads_of_pairs(metric, [x, other], PLAIN)[0, 1][0]
+        _, error = ends(metric, value_of(metric, [x, other]), told, 300, 0.95)
+        assert (error == 0.0) == exact
 
 
 def test_intervals_stay_within_bounds() -> None:

@@ -191,3 +191,14 @@ def test_where_no_permutation_changes_the_value_there_is_no_spread() -> None:
     few = kernel_sums(Centred(x[:3]))
     assert np.isnan(null_moments(HSIC(estimator="unbiased"), few, few).mean)
     assert permutation_moments(few, few).sd > 0
+
+
+@pytest.mark.parametrize("power", [120, -140])
+@pytest.mark.parametrize("metric", METRICS, ids=str)
+def test_moments_have_the_unit_of_the_metric_however_large_that_is(metric: Product, power: int) -> None:
+    """The cube of a variance of two layers of 2^120 is no number: twenty-fourth powers of their values."""
+    x, y = layers(12, 3, 5)
+    told, found = moments(metric, x, y), moments(metric, np.ldexp(x, power), np.ldexp(y, power))
+    unit = 0 if isinstance(metric, CKA) else 4 * power
+    expected = (np.ldexp(told.mean, unit), np.ldexp(told.sd, unit), told.skewness)
+    assert (found.mean, found.sd, found.skewness) == pytest.approx(expected, rel=1e-12, abs=0.0)

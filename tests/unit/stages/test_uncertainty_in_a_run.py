@@ -268,7 +268,10 @@ def test_curves_have_the_intervals_as_bands_and_older_folders_read(plain: Path, 
 
 def test_few_samples_and_metrics_without_a_null_are_noted(root: Path) -> None:
     few = lay_out(experiment(root, dataset=Digits(n_samples=150, splits=("test",))))
-    assert "no intervals of 150 samples: four blocks of 50 samples are needed at least" in few.notes
+    assert (
+        "no intervals of metrics of neighbour graphs of 150 samples: four blocks of 50 samples are needed at least"
+        in few.notes
+    )
     found = uncertainty_of(few)
     assert found is not None
     assert not found.blocks
