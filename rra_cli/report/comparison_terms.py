@@ -5,6 +5,7 @@ from __future__ import annotations
 from rra_cli.report.term import DIMENSIONS, RRA, Term
 
 _BASELINE = "Blind to neighbourhoods: it compares how the samples lie as a whole, large distances first. "
+_DEGREES = "How many directions the data locally extends in: higher is more degrees of freedom"
 COMPARISON_TERMS = (
     Term(
         "linear HSIC",
@@ -101,24 +102,26 @@ COMPARISON_TERMS = (
     Term(
         "intrinsic dimension",
         "TwoNN of all samples, and of disjoint random halves, quarters, eighths ... of them (decimation).",
-        "Where the curve over N is flat the dimension does not depend on the scale; where it rises, N is too small for "
-        "it and the value is a lower bound.",
+        f"{_DEGREES}.",
         "Facco et al. (2017), Scientific Reports 7:12140; Ansuini et al. (2019), NeurIPS",
         component="decimation",
         short="ID TwoNN",
         unit=DIMENSIONS,
         low=0.0,
+        over_scales="Where the curve over N is flat the dimension does not depend on the scale; where it rises, N is "
+        "too small for it and the value is a lower bound.",
     ),
     Term(
         "intrinsic dimension",
         "Gride: maximum likelihood from the ratio of the distances to a farther neighbour and to one of half its rank.",
-        "As TwoNN, at the scale of the farther neighbour: a curve that rises towards small ranks is noise, one that "
-        "falls towards large ranks is curvature or the edge of the data.",
+        f"{_DEGREES}, at the scale of the farther neighbour.",
         "Denti et al. (2022), Scientific Reports 12:20005",
         component="gride",
         short="ID Gride",
         unit=DIMENSIONS,
         low=0.0,
+        over_scales="A curve that rises towards small ranks is noise, one that falls towards large ranks is curvature "
+        "or the edge of the data.",
     ),
     Term(
         "linear dimension",

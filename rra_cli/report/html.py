@@ -108,6 +108,7 @@ def _warnings(run: Run) -> str:
             f"<li><b>{escape(run.term(str(metric)).short)}</b> is empty at {escape(where)}{more}: "
             f"{escape(str(reason))}</li>"
         )
+    told += _empty_pairs(run)
     approximate = frame[frame["recall"] < 0.95]
     if len(approximate):
         told.append(
@@ -115,6 +116,19 @@ def _warnings(run: Run) -> str:
             "in its worst layer: take the values of such layers with care, or use <code>neighbors=exact</code>.</li>"
         )
     return f'<ul class="warnings">{"".join(told)}</ul>' if told else ""
+
+
+def _empty_pairs(run: Run) -> list[str]:
+    """A line a metric of pairs and reason, with the number of pairs."""
+    told, nnls = [], run.tables.nnls
+    named = None if nnls is None else nnls.rename(columns={"nnls": "value"}).assign(metric=LAYER_SIMILARITY.component)
+    for frame in (each for each in (named, run.tables.pairs) if each is not None):
+        for (metric, reason), rows in frame[frame["value"].isna()].groupby(["metric", "reason"], sort=False):
+            told.append(
+                f"<li><b>{escape(run.term(str(metric)).short)}</b> is empty at {len(rows):,} of "
+                f"{(frame['metric'] == metric).sum():,} pairs of layers: {escape(str(reason))}</li>"
+            )
+    return told
 
 
 def _place(row: Any) -> str:
@@ -133,7 +147,7 @@ def _glossary(run: Run) -> str:
         known |= pullback_terms(bool(run.tables.pullback["curvature"].notna().any()))
     told = [
         f"<dt>{escape(entry.label)} ({', '.join(f'<code>{escape(name)}</code>' for name in names)})</dt>"
-        f"<dd>{escape(f'{entry.definition} {entry.reading}'.strip())}"
+        f"<dd>{escape(f'{entry.definition} {entry.reading} {entry.over_scales}'.strip())}"
         f"{f' <i>Source: {escape(entry.source)}.</i>' if entry.source else ''}</dd>"
         for entry, names in known.items()
         if entry.definition

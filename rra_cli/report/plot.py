@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rra_cli.report.run import Run, part_of
 from rra_cli.report.series import Checkpoint, Variant
+from rra_cli.report.term import Term
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,13 @@ class Plot:
     caption: str
     draw: Callable[[], Figure | None]
     main: bool = True
+
+
+def heading(metric: str, terms: Mapping[str, Term]) -> str:
+    """What a title calls the metric: its label; with its column where another of the metrics has the same label."""
+    label = terms[metric].label
+    shared = sum(term.label == label for term in terms.values()) > 1
+    return f"{label[:1].upper()}{label[1:]}{f' ({metric})' if shared else ''}"
 
 
 def parts(run: Run, checkpoint: Checkpoint, split: str, variant: Variant) -> tuple[str, ...]:
@@ -60,10 +68,14 @@ def of_some_samples(run: Run, metric: str) -> str:
 
 
 def band(run: Run, metrics: Sequence[str]) -> str:
-    """What the bands around these metrics are: intervals where they were asked for, else standard errors."""
-    if not any(run.has_intervals(metric) for metric in metrics):
-        return "Bands: ±1.96 standard errors where known, which take samples for independent."
-    return f"Bands: {interval_kind(run)}."
+    """What the bands around these metrics are: intervals of those that have them, else standard errors."""
+    errors = "±1.96 standard errors where known, which take samples for independent."
+    known = [run.term(metric).short for metric in metrics if run.has_intervals(metric)]
+    if not known:
+        return f"Bands: {errors}"
+    if len(known) == len(metrics):
+        return f"Bands: {interval_kind(run)}."
+    return f"Bands of {', '.join(known)}: {interval_kind(run)}; of the others: {errors}"
 
 
 def interval_kind(run: Run) -> str:

@@ -15,9 +15,9 @@ from rra_cli.report.glossary import BESIDE_ACCURACY, LAYER_SIMILARITY
 from rra_cli.report.heatmaps import nnls_map, nnls_matrix, pair_matrix
 from rra_cli.report.invariance_plots import invariance_plots
 from rra_cli.report.milestone_plots import milestone_plots
-from rra_cli.report.pair_curves import pair_curve, similarities_figure, similarity_metrics
+from rra_cli.report.pair_curves import IMBALANCE, pair_curve, similarities_figure, similarity_metrics
 from rra_cli.report.picture_plots import picture_plots
-from rra_cli.report.plot import Plot, band, of_some_samples, parts, where
+from rra_cli.report.plot import Plot, band, heading, of_some_samples, parts, where
 from rra_cli.report.pullback.plots import pullback_plots
 from rra_cli.report.run import FEW_CHECKPOINTS, Run
 from rra_cli.report.samples.plots import sample_plots
@@ -65,10 +65,8 @@ def _curves(run: Run) -> Iterator[Plot]:
             f"{run.term(run.id_metrics[0]).reading} {band(run, run.id_metrics)} {_STRIPES}",
             partial(curve, run, run.id_metrics),
         )
-    for metric in run.metrics:
-        if metric in run.id_metrics:
-            continue
-        known = run.term(metric)
+    terms = {metric: run.term(metric) for metric in run.metrics if metric not in run.id_metrics}
+    for metric, known in terms.items():
         notes = [known.reading]
         if run.has_chance(metric):
             notes.append("Dotted: chance level.")
@@ -77,7 +75,7 @@ def _curves(run: Run) -> Iterator[Plot]:
         notes.append(of_some_samples(run, metric))
         yield Plot(
             file_name(metric, "curve"),
-            f"{known.label[:1].upper()}{known.label[1:]} along the layers",
+            f"{heading(metric, terms)} along the layers",
             " ".join([*filter(None, notes), band(run, (metric,)), _STRIPES]).strip(),
             partial(curve, run, (metric,)),
         )
@@ -156,12 +154,14 @@ def _pair_curves(run: Run) -> Iterator[Plot]:
             partial(similarities_figure, run, *here),
         )
     for metric, term in run.similarities.items():
+        inverse = term.component == IMBALANCE  # 0 for equal layers
+        rearranged, there = ("a peak", "the nearer 0, the more") if inverse else ("a dip", "how much")
         for variant in run.plain_variants:
             yield Plot(
                 file_name(metric, "along", variant.slug),
                 f"{term.short} from layer to layer{f', {variant.title}' if len(run.variants) > 1 else ''}",
-                "Each layer with the one before it (a dip: the network rearranges the samples there) and with the last "
-                "(how much of the end is there already). Dotted: chance level. "
+                f"Each layer with the one before it ({rearranged}: the network rearranges the samples there) and with "
+                f"the last ({there} of the end is there already). Dotted: chance level. "
                 + " ".join(filter(None, (of_some_samples(run, metric), band(run, (metric,)), _SHADED))),
                 partial(pair_curve, run, metric, checkpoint, variant),
             )

@@ -14,7 +14,8 @@ class Term:
 
     label: its name in full. definition: a sentence with the formula. reading: what high and low values say. source:
     paper. component: the name of the metric's class, "" where it is not known. short: what legends call it, "" for the
-    name of its column. unit, low, high: of its values (None: unbounded), as the class has them.
+    name of its column. unit, low, high: of its values (None: unbounded), as the class has them. over_scales: how its
+    curve over scales is read (N or ranks), "" where it has none.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Term:
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    over_scales: str = ""
 
     @property
     def axis(self) -> str:

@@ -68,6 +68,7 @@ class AcrossScales(Measurement):
             reason = loaded[a][1] or loaded[b][1]
             estimate = Estimate(float("nan"), reason=reason) if reason else values[a, b]
             measured.append(Measured({"a": a, "b": b, **results.figures_of(estimate)}, {}))
+        self.warn_of_pairs(measured, context)
         return measured
 
     def cost(self) -> Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -52,6 +53,12 @@ class Measurement(ResultStage, ABC):
     @abstractmethod
     def point(self) -> Point:
         """Of those that it looks at, the one in whose walk it is measured."""
+
+    def warn_of_pairs(self, measured: Sequence[Measured], context: Context) -> None:
+        """A line a reason for which pairs of layers have no value, with their number."""
+        reasons = Counter(each.figures["reason"] for each in measured if each.figures["value"] is None)
+        for reason, count in reasons.items():
+            context.reporter.warn(f"{self.label}: no value at {count} of {len(measured)} pairs, {reason}")
 
 
 class Measure(Measurement, ABC):
@@ -180,6 +187,7 @@ class PairMeasure(Measure):
             keep = self.per_sample and (a < b or (a > b and not self.metric.symmetric))
             arrays = results.arrays_of(estimate, per_sample=keep)
             measured.append(Measured({"a": a, "b": b, **results.figures_of(estimate)}, arrays))
+        self.warn_of_pairs(measured, context)
         return measured
 
     def _load(

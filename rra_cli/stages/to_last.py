@@ -62,6 +62,7 @@ class ToLast(Measurement):
             else:
                 estimate = self.metric.measure([LayerData(one, None), LayerData(other, None)])[0, 1]
             measured.append(Measured({"a": a, "b": n + a, **results.figures_of(estimate)}, {}))
+        self.warn_of_pairs(measured, context)
         return measured
 
     def cost(self) -> Cost:

@@ -15,7 +15,7 @@ from rra_cli.report.compare.pullback import pullback_plots
 from rra_cli.report.compare.swept import swept_plots
 from rra_cli.report.compare.view import JACKKNIFE, View
 from rra_cli.report.glossary import LAYER_SIMILARITY, Term
-from rra_cli.report.plot import Plot
+from rra_cli.report.plot import Plot, heading
 from rra_cli.report.style import file_name
 
 if TYPE_CHECKING:
@@ -55,14 +55,15 @@ def comparison_plots(view: View) -> Iterator[Plot]:
 
 def _layers(view: View) -> Iterator[Plot]:
     frame = view.frames["layers"]
+    terms = {str(metric): view.term(str(metric)) for metric in frame["metric"].unique()}
     for (metric, transfer), rows in frame.groupby(["metric", "transfer"], sort=False):
-        known = view.term(str(metric))
+        known = terms[str(metric)]
         for number, (pool, scale) in enumerate(view.places(rows)):
             where = "" if number == 0 else f", {pool} {scale}"
             data = f", data set {transfer}" if transfer else ""
             yield Plot(
                 file_name(str(metric), str(transfer), "" if number == 0 else f"{pool}{scale}", "layers"),
-                f"{known.label[:1].upper()}{known.label[1:]} along the layers{data}{where}",
+                f"{heading(str(metric), terms)} along the layers{data}{where}",
                 f"{known.reading} {view.bands_of(view.main_rows(rows))}".strip(),
                 partial(layers_figure, view, str(metric), pool, scale, str(transfer)),
                 number == 0,

@@ -26,6 +26,7 @@ def detail_plots(run: Run) -> Iterator[Plot]:
     for split, variant in product(run.splits, run.plain_variants):
         here = (run.main_checkpoint, split, variant)
         for metric, rows in by_metric.items():
+            known = run.term(metric)
             n_layers = len(scales_of(run, metric, *here))
             some = panels_told(n_layers, "dimension_scales")
             for axis in axes_of(rows):
@@ -33,9 +34,9 @@ def detail_plots(run: Run) -> Iterator[Plot]:
                 balls = told_of_balls(run, metric, axis, run.rows(rows, *here))
                 yield Plot(
                     file_name(metric, axis, *parts(run, *here)),
-                    f"{run.term(metric).short} by {axis}{where(run, *here)}",
-                    f"{run.term(metric).reading} Bands: standard deviation over disjoint blocks, or ±1.96 standard "
-                    f"errors of one graph. {balls} {grey}{some}".strip(),
+                    f"{known.short} by {axis}{where(run, *here)}",
+                    f"{known.over_scales or known.reading} Bands: standard deviation over disjoint blocks, or ±1.96 "
+                    f"standard errors of one graph. {balls} {grey}{some}".strip(),
                     partial(dimension_scale_figure, run, metric, axis, *here),
                 )
         for metric in () if occurrences is None else (str(metric) for metric in occurrences["metric"].unique()):

@@ -17,7 +17,8 @@ from rra_cli.report.tables.schema import WINDOWS
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLOURS = "Black: unpooled; dark to light: 2×2 windows to the whole map. A window larger than a map is the map."
+_WINDOWS = "Dark to light: 2×2 windows to the whole map. A window larger than a map is the map."
+_COLOURS = f"Black: unpooled. {_WINDOWS}"
 
 
 def scale_plots(run: Run) -> Iterator[Plot]:
@@ -73,7 +74,7 @@ def _similarities(run: Run, split: str, where: str) -> Iterator[Plot]:
     yield Plot(
         file_name("nnls_across_diagonal", split),
         f"What a layer keeps when it is pooled{where}",
-        f"NNLS of each unpooled layer with itself pooled: 1 where pooling changes no neighbourhood. {_COLOURS}",
+        f"NNLS of each unpooled layer with itself pooled: 1 where pooling changes no neighbourhood. {_WINDOWS}",
         partial(diagonal_figure, run, split),
     )
     for variant in run.scales:

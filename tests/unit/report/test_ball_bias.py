@@ -206,6 +206,8 @@ def test_captions_say_what_the_balls_are_and_why_there_are_none(make_run: MakeRu
         "uniform balls of the dimension at the end of the line, by the same fit." in told["id_decimation_samples_test"]
     )
     assert "of as many samples (interpolated in log N)" in told["id_gride_rank_test"]
+    assert "Where the curve over N is flat" in told["id_decimation_samples_test"]
+    assert "rises towards small ranks" in told["id_gride_rank_test"]
     for metric in ("id_gride", "id_decimation"):
         assert "the layer's estimate and its mean distance at the smallest radius" in told[f"{metric}_radius_test"]
     large = captions(scales_of(make_run, "large", 60_000))

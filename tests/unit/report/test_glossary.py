@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -106,6 +106,28 @@ def test_a_column_is_told_by_its_component_whatever_it_is_called(make_run: MakeR
 def test_names(column: str, component: str | None, expected: object, short: str) -> None:
     found = term(column, {} if component is None else {"name": component})
     assert (found.label, found.component, found.short) == (expected.label, expected.component, short)
+
+
+@pytest.mark.parametrize("component", ["decimation", "gride"])
+def test_what_is_said_of_curves_over_scales_is_no_reading_of_a_value(component: str) -> None:
+    """The reading stands under plots along the layers."""
+    found = term(f"id_{component}", {"name": component})
+    assert "curve" in found.over_scales
+    assert "curve" not in found.reading
+    assert found.reading.startswith("How many directions")
+
+
+def test_metrics_of_one_name_are_told_apart_in_titles(make_run: MakeRun) -> None:
+    settings = {"layers": list("abc"), "stages": None, "splits": ["test"], "labels": False}
+    run = load_run(make_run(**settings, id_columns=["id_twonn", "wide", "round"]))
+    part = {"name": "pca_dimension"}
+    told = replace(run, config={"metrics": {"wide": part, "round": {**part, "definition": "participation_ratio"}}})
+    assert {plot.title for plot in plots(told) if plot.name in ("wide_curve", "round_curve")} == {
+        "Linear dimension (wide) along the layers",
+        "Linear dimension (round) along the layers",
+    }
+    alone = replace(run, config={"metrics": {"wide": part}})
+    assert "Linear dimension along the layers" in {plot.title for plot in plots(alone)}
 
 
 def test_our_terms_agree_with_our_classes() -> None:

@@ -64,6 +64,13 @@ def column(run: Run, name: str, pool: str, scale: int) -> np.ndarray:
     return frame.sort_values("index")[name].to_numpy(float)
 
 
+def test_a_caption_names_the_colours_that_are_drawn(make_run: MakeRun) -> None:
+    captions = {plot.name: plot.caption for plot in plots(scaled_run(make_run))}
+    assert "Black: unpooled" in captions["nncs_scales_test"]
+    assert "Black" not in captions["nnls_across_diagonal_test"]
+    assert "Dark to light: 2×2" in captions["nnls_across_diagonal_test"]
+
+
 def test_every_scale_is_a_line_and_means_and_maxima_have_a_panel_each(make_run: MakeRun) -> None:
     run = scaled_run(make_run)
     figure = scales_figure(run, "id_twonn", "test")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rra_cli.report.bases_text import bases_text
+from rra_cli.report.html import report_html
 from rra_cli.report.load import load_run
 from rra_cli.report.milestones import consecutive_matrix
 from rra_cli.report.pair_curves import similarities_figure, similarity_metrics
@@ -103,7 +104,27 @@ def test_intervals_are_its_bands(folder: Path) -> None:
     svcca = made.axes[0].collections[-1].get_paths()[0].vertices
     assert (float(svcca[:, 1].min()), float(svcca[:, 1].max())) == pytest.approx((0.6, 0.9))
     caption = next(plot.caption for plot in plots(changed) if plot.name.startswith("similarities_along"))
-    assert "95 % intervals" in caption
+    assert "Bands: 95 % intervals over sets of such samples. Shaded" in caption
+
+
+def test_a_caption_names_the_metrics_whose_bands_are_intervals(folder: Path) -> None:
+    table = read_table(folder / "tables", "pairs")
+    ends = {"low": table["value"] - 0.1, "high": table["value"] + 0.2}
+    asked = {name: column.where(table["metric"] == "cka") for name, column in ends.items()}
+    write_table(table.assign(**asked), folder / "tables", "pairs")
+    caption = {plot.name: plot.caption for plot in plots(load_run(folder))}
+    told = "Bands of CKA: 95 % intervals over sets of such samples; of the others: ±1.96 standard errors where known"
+    assert told in caption["similarities_along_test"]
+    assert "Bands: 95 %" in caption["cka_along"]
+    assert "Bands: ±1.96" in caption["nnls_along"]
+
+
+def test_an_imbalance_peaks_where_similarities_dip(run: Run) -> None:
+    captions = {plot.name: plot.caption for plot in plots(run)}
+    assert "(a dip: the network rearranges" in captions["cka_along"]
+    assert "(how much of the end" in captions["cka_along"]
+    assert "(a peak: the network rearranges" in captions["information_imbalance_along"]
+    assert "(the nearer 0, the more of the end" in captions["information_imbalance_along"]
 
 
 def test_consecutive_layers_by_epoch(run: Run) -> None:
@@ -163,3 +184,15 @@ def test_what_the_directions_hold_stands_in_the_caption(folder: Path) -> None:
     write_table([{**row, "decomposition": "randomised"} for row in rows], folder / "tables", "svcca_bases")
     changed = load_run(folder)
     assert "; randomised in 4 of 4 layers (" in bases_text(changed, "svcca", run.main_checkpoint, "test", PLAIN)
+
+
+def test_the_report_tells_of_how_many_pairs_a_metric_has_no_value(make_run: Callable[..., Path]) -> None:
+    """Of three layers one has collapsed: 5 of the 9 ordered pairs have it."""
+    settings: dict[str, Any] = {"layers": list("abc"), "stages": None, "splits": ["test"], "training": False}
+    run = make_run(**settings, empty=[1])
+    table = read_table(run / "tables", "nnls").rename(columns={"nnls": "value"}).assign(metric="cka")
+    write_table(table.assign(value=table["value"] / 2), run / "tables", "pairs")
+    page = report_html(load_run(run), "run", [], [])
+    for name in ("NNLS", "CKA"):
+        assert page.count(f"{name}</b> is empty at 5 of 9 pairs of layers: no graph</li>") == 1
+    assert "is empty at" not in report_html(load_run(make_run("whole", **settings)), "run", [], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rra_cli.metrics.decimation import Decimation
 from rra_cli.metrics.hsic import linear_cka
 from rra_cli.metrics.imbalance import InformationImbalance
 from rra_cli.metrics.label_overlap import LabelOverlap
+from rra_cli.metrics.layer_similarity import NNLS
 from rra_cli.metrics.metric import Metric
 from rra_cli.neighbors import exact_neighbors, neighbor_ranks
 from rra_cli.neighbors.exact import ExactEngine
@@ -120,6 +122,21 @@ def test_activations_may_be_freed_and_are_captured_again(tmp_path: Path) -> None
     run(tmp_path / "run", kept)
     assert all(not capture.done(Store(tmp_path / "store")) for capture in lay_out(kept).captures)
     assert not [row for row in rows(tmp_path / "run/tables/pairs.csv") if row["reason"]]
+
+
+def test_pairs_without_a_value_are_counted_by_their_reason(tmp_path: Path) -> None:
+    """Two samples that coincide would be neighbours at any radius: the digits have none."""
+    metrics: dict[str, Metric] = {"near": NNLS(graph="radius", radius=1e-6), "nnls": NNLS()}
+    told = run(tmp_path / "run", experiment(tmp_path, metrics)).said
+    found = [row for row in rows(tmp_path / "run/tables/pairs.csv") if row["metric"] == "near"]
+    assert not any(row["value"] for row in found)
+    by_reason = Counter(row["reason"] for row in found)
+    layers = round(len(found) ** 0.5)
+    assert [line for line in told if "no value" in line] == [
+        f"near of {layers} layers · last · test: no value at {count} of {layers**2} pairs, {reason}"
+        for reason, count in by_reason.items()
+    ]
+    assert sorted(by_reason.values()) == [layers, layers**2 - layers], "a layer with itself, and with another"
 
 
 def test_ranks_and_blocks_are_of_what_was_searched(tmp_path: Path) -> None:

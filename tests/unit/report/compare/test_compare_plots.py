@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from compare_views import (
     DEEP,
@@ -25,6 +26,7 @@ from rra_cli.report.compare.plots import comparison_plots
 from rra_cli.report.compare.rendering import write_comparison
 from rra_cli.report.compare.tables import frame_of
 from rra_cli.report.compare.view import View
+from rra_cli.report.glossary import CLASS_SIMILARITY as NNCS
 from rra_cli.report.glossary import term
 from rra_cli.report.style import encode, styled
 
@@ -58,6 +60,18 @@ def test_every_plot_has_a_name_of_its_own_and_equal_views_give_equal_bytes() -> 
     drawn = [plots[0].draw(), next(iter(comparison_plots(shown))).draw()]
     first, second = (encode(figure) for figure in drawn if figure is not None)
     assert first == second
+
+
+def test_metrics_of_one_name_are_told_apart_in_titles() -> None:
+    shown = view()
+    layers = shown.frames["layers"]
+    both = pd.concat([layers, layers.assign(metric="purity")], ignore_index=True)
+    shown = replace(shown, frames={**shown.frames, "layers": both}, terms=dict.fromkeys(("nncs", "purity"), NNCS))
+    titles = {plot.name: plot.title for plot in comparison_plots(shown) if plot.name.endswith("_layers")}
+    assert titles == {
+        f"{metric}_layers": f"Nearest-neighbour class similarity ({metric}) along the layers"
+        for metric in ("nncs", "purity")
+    }
 
 
 def test_other_metrics_of_pairs_of_models_are_drawn_as_nnls_is() -> None:
